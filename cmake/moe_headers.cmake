@@ -1,0 +1,33 @@
+# Every header of moe; written by tools/headers. The list is explicit so that a stray file is never installed.
+set(MOE_HEADERS
+  include/moe/core/arena.hpp
+  include/moe/core/error.hpp
+  include/moe/core/huge_pages.hpp
+  include/moe/core/inputs.hpp
+  include/moe/core/kernel.hpp
+  include/moe/core/layout.hpp
+  include/moe/core/macros.hpp
+  include/moe/core/operands.hpp
+  include/moe/core/parameters.hpp
+  include/moe/core/precision.hpp
+  include/moe/core/random.hpp
+  include/moe/core/reduce.hpp
+  include/moe/core/routing.hpp
+  include/moe/core/shape.hpp
+  include/moe/core/tensor.hpp
+  include/moe/core/types.hpp
+  include/moe/core/view.hpp
+  include/moe/expert/activation.hpp
+  include/moe/expert/feed_forward.hpp
+  include/moe/gemm/engine.hpp
+  include/moe/gemm/epilogue.hpp
+  include/moe/gemm/linear.hpp
+  include/moe/gemm/operands.hpp
+  include/moe/gemm/portable.hpp
+  include/moe/router/linear_projection.hpp
+  include/moe/router/router.hpp
+  include/moe/router/score.hpp
+  include/moe/router/select.hpp
+  include/moe/router/selection_bias.hpp
+  include/moe/router/weigh.hpp
+)
