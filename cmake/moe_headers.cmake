@@ -1,6 +1,11 @@
 # Every header of moe; written by tools/headers. The list is explicit so that a stray file is never installed.
 set(MOE_HEADERS
+  include/moe/balancer/balance.hpp
+  include/moe/balancer/loss_free_bias.hpp
+  include/moe/balancer/switch_loss.hpp
+  include/moe/balancer/z_loss.hpp
   include/moe/core/arena.hpp
+  include/moe/core/balancing.hpp
   include/moe/core/error.hpp
   include/moe/core/huge_pages.hpp
   include/moe/core/inputs.hpp
@@ -17,6 +22,8 @@ set(MOE_HEADERS
   include/moe/core/tensor.hpp
   include/moe/core/types.hpp
   include/moe/core/view.hpp
+  include/moe/dispatch/combine.hpp
+  include/moe/dispatch/dropless.hpp
   include/moe/expert/activation.hpp
   include/moe/expert/feed_forward.hpp
   include/moe/gemm/engine.hpp
