@@ -6,6 +6,7 @@ set(MOE_HEADERS
   include/moe/balancer/z_loss.hpp
   include/moe/core/arena.hpp
   include/moe/core/balancing.hpp
+  include/moe/core/concepts.hpp
   include/moe/core/error.hpp
   include/moe/core/huge_pages.hpp
   include/moe/core/inputs.hpp
@@ -26,11 +27,14 @@ set(MOE_HEADERS
   include/moe/dispatch/dropless.hpp
   include/moe/expert/activation.hpp
   include/moe/expert/feed_forward.hpp
+  include/moe/gemm/best_engine.hpp
   include/moe/gemm/engine.hpp
   include/moe/gemm/epilogue.hpp
   include/moe/gemm/linear.hpp
   include/moe/gemm/operands.hpp
   include/moe/gemm/portable.hpp
+  include/moe/layer/block.hpp
+  include/moe/layer/layer.hpp
   include/moe/router/linear_projection.hpp
   include/moe/router/router.hpp
   include/moe/router/score.hpp
