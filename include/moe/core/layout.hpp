@@ -1,0 +1,54 @@
+#pragma once
+
+#include <Kokkos_Macros.hpp>
+
+#include <cstdint>
+
+namespace moe {
+
+/// The logical extents of one expert's matrix: `parts` matrices [out, in] that share their input (gate and up: two).
+struct MatrixExtents {
+  int parts = 1;
+  int out = 0;
+  int in = 0;
+  KOKKOS_FUNCTION std::int64_t size() const { return std::int64_t(parts) * out * in; }
+};
+
+/// Storage order [part][out][in], as files have it.
+struct RowMajor {
+  template <class T>
+  KOKKOS_FUNCTION static constexpr std::int64_t size(MatrixExtents m) {
+    return m.size();
+  }
+  template <class T>
+  KOKKOS_FUNCTION static constexpr std::int64_t offset(MatrixExtents m, int part, int out, int in) {
+    return (std::int64_t(part) * m.out + out) * m.in + in;
+  }
+};
+
+/// Storage order [panel][in][part][lane]: for each input feature one 64-byte line that holds the weights of all parts
+/// of a panel of `64 / sizeof(T) / parts` outputs. One load of a line serves gate and up together, so that the
+/// activation runs while both accumulators are in registers; the last panel is filled with zeros.
+struct Panels {
+  static constexpr int line_bytes = 64;
+
+  template <class T>
+  KOKKOS_FUNCTION static constexpr int lanes(int parts) {
+    return line_bytes / int(sizeof(T)) / parts;
+  }
+  template <class T>
+  KOKKOS_FUNCTION static constexpr int panels(MatrixExtents m) {
+    return (m.out + lanes<T>(m.parts) - 1) / lanes<T>(m.parts);
+  }
+  template <class T>
+  KOKKOS_FUNCTION static constexpr std::int64_t size(MatrixExtents m) {
+    return std::int64_t(panels<T>(m)) * m.in * (line_bytes / int(sizeof(T)));
+  }
+  template <class T>
+  KOKKOS_FUNCTION static constexpr std::int64_t offset(MatrixExtents m, int part, int out, int in) {
+    const int width = lanes<T>(m.parts);
+    return ((std::int64_t(out / width) * m.in + in) * m.parts + part) * width + out % width;
+  }
+};
+
+}  // namespace moe

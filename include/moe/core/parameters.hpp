@@ -1,0 +1,136 @@
+#pragma once
+
+#include <moe/core/random.hpp>
+#include <moe/core/tensor.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace moe {
+
+/// Initial values. Each is a functor of a Random whose stream is the tensor's name, and the logical position.
+struct Zeros {
+  template <class T>
+  KOKKOS_FUNCTION T value(Random, std::int64_t) const {
+    return T(0);
+  }
+};
+struct Ones {
+  template <class T>
+  KOKKOS_FUNCTION T value(Random, std::int64_t) const {
+    return T(1);
+  }
+};
+struct Normal {
+  double stddev = 0.02;
+  template <class T>
+  KOKKOS_FUNCTION T value(Random random, std::int64_t position) const {
+    return T(stddev) * random.normal<T>(position);
+  }
+};
+/// Uniform in [-bound, bound).
+struct Uniform {
+  double bound = 1;
+  template <class T>
+  KOKKOS_FUNCTION T value(Random random, std::int64_t position) const {
+    return T(bound) * (2 * random.uniform<T>(position) - 1);
+  }
+  /// 1 / sqrt(fan-in), as PyTorch's Linear starts.
+  static Uniform fan_in(int in) { return {1 / std::sqrt(double(in))}; }
+};
+
+/// A tensor that a policy asks for.
+struct TensorRequest {
+  const char* name;        ///< within the policy; the maker puts the path in front
+  std::vector<int> shape;  ///< logical
+  int count = 1;           ///< matrices
+  MatrixExtents extents;   ///< of one of them
+  TensorTraits traits = {};
+};
+
+namespace detail {
+
+template <class T, class LayoutT, class InitT>
+struct Initialise {
+  TensorAccess<T, LayoutT> access;
+  Random random;
+  InitT init;
+  KOKKOS_FUNCTION void operator()(std::int64_t i) const { access[i] = init.template value<T>(random, i); }
+};
+
+}  // namespace detail
+
+/// Makes the tensors of a block: `maker.matrix(request, init)`. The path grows with `maker.in("router")`, so that names
+/// come out as "0.router.weight".
+template <class ExecT>
+class ParameterMaker {
+ public:
+  using exec = ExecT;
+  using memory = typename ExecT::memory_space;
+
+  ParameterMaker(ExecT exec, std::uint64_t seed, std::string path = {})
+      : exec_(std::move(exec)), seed_(seed), path_(std::move(path)) {}
+
+  ParameterMaker in(const std::string& name) const { return {exec_, seed_, path_ + name + "."}; }
+
+  template <class T, class LayoutT, class InitT>
+  Tensor<T, memory, LayoutT> make(const TensorRequest& request, InitT init) const {
+    Tensor<T, memory, LayoutT> tensor(exec_, path_ + request.name, request.shape, request.count, request.extents,
+                                      request.traits);
+    Kokkos::parallel_for(
+        "moe::initialise", Kokkos::RangePolicy<ExecT, Kokkos::IndexType<std::int64_t>>(exec_, 0, tensor.size()),
+        detail::Initialise<T, LayoutT, InitT>{tensor.access(), Random{seed_, stream_of(tensor.name)}, init});
+    return tensor;
+  }
+
+ private:
+  ExecT exec_;
+  std::uint64_t seed_;
+  std::string path_;
+};
+
+/// Makes the gradients by the same list: zeros for what is trainable, nothing for buffers.
+template <class ExecT>
+class GradientMaker {
+ public:
+  using exec = ExecT;
+  using memory = typename ExecT::memory_space;
+
+  explicit GradientMaker(ExecT exec, std::string path = {}) : exec_(std::move(exec)), path_(std::move(path)) {}
+
+  GradientMaker in(const std::string& name) const { return GradientMaker(exec_, path_ + name + "."); }
+
+  template <class T, class LayoutT, class InitT>
+  Tensor<T, memory, LayoutT> make(const TensorRequest& request, InitT) const {
+    if (!request.traits.trainable) return {};
+    return {exec_, path_ + request.name, request.shape, request.count, request.extents, request.traits};
+  }
+
+ private:
+  ExecT exec_;
+  std::string path_;
+};
+
+/// Parameters of a policy that has none.
+struct NoParameters {
+  template <class F, class... TreesT>
+  static void for_each(F&&, TreesT&...) {}
+};
+
+/// Calls `f(tensor of the first tree, tensor of the second, ...)` for each tensor that all trees hold, in a fixed
+/// order: parameters with gradients for an optimiser, two sets of parameters for a comparison, one alone for a file.
+template <class F, class TreeT, class... TreesT>
+void for_each_tensor(F&& f, TreeT&& tree, TreesT&&... trees) {
+  std::decay_t<TreeT>::for_each(
+      [&](auto&... tensors) {
+        if ((!tensors.empty() && ...)) f(tensors...);
+      },
+      tree, trees...);
+}
+
+}  // namespace moe

@@ -1,0 +1,141 @@
+#pragma once
+
+#include <moe/core/error.hpp>
+#include <moe/core/huge_pages.hpp>
+#include <moe/core/layout.hpp>
+#include <moe/core/operands.hpp>
+#include <moe/core/random.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace moe {
+
+/// What optimisers and checkpoints need to know of a tensor.
+struct TensorTraits {
+  bool trainable = true;  ///< false: a buffer, saved with the weights but without a gradient
+  bool decay = true;      ///< whether weight decay applies (not to norms and biases)
+};
+
+/// Element access by logical position, in any layout, on host or device.
+template <class T, class LayoutT>
+struct TensorAccess {
+  T* data = nullptr;
+  MatrixExtents extents;
+
+  KOKKOS_FUNCTION T& operator()(int expert, int part, int out, int in) const {
+    using Value = std::remove_const_t<T>;
+    return data[expert * LayoutT::template size<Value>(extents) +
+                LayoutT::template offset<Value>(extents, part, out, in)];
+  }
+  /// By the position in row-major order over [count, parts, out, in]: the order of files.
+  KOKKOS_FUNCTION T& operator[](std::int64_t position) const {
+    const std::int64_t row = position / extents.in;
+    const int in = int(position % extents.in);
+    const int out = int(row % extents.out);
+    const std::int64_t matrix = row / extents.out;
+    return (*this)(int(matrix / extents.parts), int(matrix % extents.parts), out, in);
+  }
+};
+
+namespace detail {
+
+template <class T, class MemoryT>
+struct PointAtExperts {
+  Kokkos::View<Pointer<T>*, MemoryT> experts;
+  T* first;
+  std::int64_t stride;
+  KOKKOS_FUNCTION void operator()(int e) const { experts(e).address = first + e * stride; }
+};
+
+}  // namespace detail
+
+/// A named tensor of parameters, gradients or optimiser state: `count` matrices of the same extents, stored in the
+/// layout that their engine wants. Its logical shape is what files and users see; element-wise code walks `storage`,
+/// whose padding is zero and stays zero. A tensor without storage is one that a tree leaves out: a buffer among
+/// gradients, or a frozen weight.
+template <class T, class MemoryT, class LayoutT = RowMajor>
+class Tensor {
+ public:
+  using value_type = T;
+  using memory_space = MemoryT;
+  using layout_type = LayoutT;
+
+  std::string name;        ///< "router.weight"
+  std::vector<int> shape;  ///< logical, as in files: [experts, parts, out, in] without the extents the tensor has not
+  TensorTraits traits;
+  Kokkos::View<T*, MemoryT> storage;
+
+  Tensor() = default;
+
+  /// All zeros.
+  template <class ExecT>
+  Tensor(const ExecT& exec, std::string name_, std::vector<int> shape_, int count, MatrixExtents extents,
+         TensorTraits traits_ = {})
+      : name(std::move(name_)), shape(std::move(shape_)), traits(traits_), count_(count), extents_(extents) {
+    allocate(exec);
+  }
+
+  /// Zeros of the same shape, layout and name in another type: moments, gradients.
+  template <class U, class ExecT>
+  Tensor<U, MemoryT, LayoutT> like(const ExecT& exec) const {
+    return empty() ? Tensor<U, MemoryT, LayoutT>()
+                   : Tensor<U, MemoryT, LayoutT>(exec, name, shape, count_, extents_, traits);
+  }
+
+  bool empty() const { return storage.data() == nullptr; }
+  /// Logical elements, without padding.
+  std::int64_t size() const { return count_ * extents_.size(); }
+  int count() const { return count_; }
+  MatrixExtents extents() const { return extents_; }
+
+  TensorAccess<T, LayoutT> access() const { return {storage.data(), extents_}; }
+  Weights<const T> weights() const { return {experts_.data(), extents_}; }
+  Weights<T> mutable_weights() const { return {experts_.data(), extents_}; }
+
+ private:
+  template <class ExecT>
+  void allocate(const ExecT& exec) {
+    const std::int64_t stride = LayoutT::template size<T>(extents_);
+    storage = Kokkos::View<T*, MemoryT>(Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, name), count_ * stride);
+    if constexpr (Kokkos::SpaceAccessibility<Kokkos::HostSpace, MemoryT>::accessible) {
+      detail::advise_huge_pages(storage.data(), storage.size() * sizeof(T));
+    }
+    Kokkos::deep_copy(exec, storage, T(0));
+    experts_ = Kokkos::View<Pointer<T>*, MemoryT>(Kokkos::view_alloc(exec, "moe::experts"), count_);
+    Kokkos::parallel_for("moe::tensor", Kokkos::RangePolicy<ExecT>(exec, 0, count_),
+                         detail::PointAtExperts<T, MemoryT>{experts_, storage.data(), stride});
+  }
+
+  int count_ = 0;
+  MatrixExtents extents_;
+  Kokkos::View<Pointer<T>*, MemoryT> experts_;
+};
+
+/// The elements in logical order, on the host. Waits for the device.
+template <class T, class MemoryT, class LayoutT>
+std::vector<T> to_host(const Tensor<T, MemoryT, LayoutT>& tensor) {
+  const auto mirror = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), tensor.storage);
+  const TensorAccess<const T, LayoutT> access{mirror.data(), tensor.extents()};
+  std::vector<T> values(tensor.size());
+  for (std::int64_t i = 0; i < tensor.size(); ++i) values[i] = access[i];
+  return values;
+}
+
+/// Overwrites the tensor with elements in logical order. Waits for the device.
+/// \throws Error if the number of values is not the tensor's size.
+template <class T, class MemoryT, class LayoutT>
+void assign(const Tensor<T, MemoryT, LayoutT>& tensor, const std::vector<T>& values) {
+  detail::expect_extent(("moe::assign(" + tensor.name + ")").c_str(), "number of values", tensor.size(),
+                        std::int64_t(values.size()));
+  const auto mirror = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), tensor.storage);
+  const TensorAccess<T, LayoutT> access{mirror.data(), tensor.extents()};
+  for (std::int64_t i = 0; i < tensor.size(); ++i) access[i] = values[i];
+  Kokkos::deep_copy(tensor.storage, mirror);
+}
+
+}  // namespace moe

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <moe/core/view.hpp>
+
+namespace moe {
+
+/// What a block has fixed at compile time, handed to its policies as one template argument. Types and shape together
+/// decide every View's type, so policies write `typename TypesT::compute` and never guess.
+template <class ExecT, class ShapeT, class PrecisionT, class EngineT>
+struct Types {
+  using exec = ExecT;
+  using memory = typename ExecT::memory_space;
+  using shape = ShapeT;
+  using storage = typename PrecisionT::storage;  ///< parameters and activations
+  using compute = typename PrecisionT::compute;  ///< gates, scores, losses, accumulators
+  using engine = EngineT;                        ///< of the grouped products
+};
+
+/// What every policy's kernels are launched with.
+template <class TypesT>
+struct Context {
+  typename TypesT::exec exec;
+  [[no_unique_address]] typename TypesT::shape shape;
+  typename TypesT::engine engine;
+  int num_tokens = 0;
+};
+
+/// The tape of a forward pass that will have no backward.
+struct NoTape {};
+
+/// A workspace or tape of a policy that needs none.
+struct Nothing {};
+
+/// What a workspace is for: one for inference leaves out the scratch of backward.
+enum class Use { training, inference };
+
+/// How a backward pass is run.
+struct Backward {
+  float loss_scale = 1;     ///< scales the balancers' gradients; dy comes scaled from the caller
+  bool accumulate = false;  ///< add to the gradients instead of overwriting them
+};
+
+}  // namespace moe

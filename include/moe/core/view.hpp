@@ -1,0 +1,42 @@
+#pragma once
+
+#include <moe/core/error.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <cstddef>
+#include <type_traits>
+
+namespace moe {
+
+/// Unmanaged views: what policies pass on. Rows are contiguous on every backend.
+template <class T, class MemoryT>
+using Vector = Kokkos::View<T*, Kokkos::LayoutRight, MemoryT, Kokkos::MemoryTraits<Kokkos::Unmanaged>>;
+template <class T, class MemoryT>
+using Matrix = Kokkos::View<T**, Kokkos::LayoutRight, MemoryT, Kokkos::MemoryTraits<Kokkos::Unmanaged>>;
+
+namespace detail {
+
+template <class T, class MemoryT>
+Matrix<T, MemoryT> first_rows(const Matrix<T, MemoryT>& matrix, int rows) {
+  return {matrix.data(), std::size_t(rows), matrix.extent(1)};
+}
+
+/// The user's [tokens, hidden] view as a Matrix, after the checks that can only be made where it is handed over.
+template <class T, class MemoryT, class ViewT>
+Matrix<T, MemoryT> as_matrix(const char* where, const ViewT& view) {
+  static_assert(Kokkos::is_view_v<ViewT>, "moe: x, y, dx and dy must be Kokkos::Views of rank 2, [tokens, hidden]");
+  static_assert(ViewT::rank == 2, "moe: x, y, dx and dy must be Kokkos::Views of rank 2, [tokens, hidden]");
+  static_assert(std::is_same_v<typename ViewT::array_layout, Kokkos::LayoutRight>,
+                "moe: rows must be contiguous: ask for Kokkos::View<T**, Kokkos::LayoutRight, ...> (the default layout "
+                "of a CUDA or HIP View is LayoutLeft)");
+  static_assert(std::is_same_v<std::remove_const_t<typename ViewT::value_type>, std::remove_const_t<T>>,
+                "moe: the elements of x, y, dx and dy must have the storage type of the layer's Precision");
+  static_assert(Kokkos::SpaceAccessibility<MemoryT, typename ViewT::memory_space>::accessible,
+                "moe: x, y, dx and dy must be in memory that the execution space can reach");
+  expect(view.extent(0) <= 1 || view.extent(1) <= 1 || view.stride(1) == 1, where, "expected rows with unit stride");
+  return Matrix<T, MemoryT>(view);
+}
+
+}  // namespace detail
+}  // namespace moe

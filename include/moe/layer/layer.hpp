@@ -1,0 +1,447 @@
+#pragma once
+
+#include <moe/core/balancing.hpp>
+#include <moe/core/concepts.hpp>
+#include <moe/core/kernel.hpp>
+#include <moe/core/precision.hpp>
+#include <moe/core/reduce.hpp>
+#include <moe/core/routing.hpp>
+#include <moe/core/shape.hpp>
+#include <moe/gemm/best_engine.hpp>
+#include <moe/layer/block.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace moe {
+
+struct Dropless;
+
+namespace detail {
+
+template <class LoadT>
+struct AddLoad {
+  LoadT total;
+  LoadT dropped;
+  LoadT load;
+  const int* offsets;
+
+  KOKKOS_FUNCTION void operator()(std::int64_t e) const {
+    total(e) += load(e);
+    if (e == 0) {
+      for (std::int64_t i = 0; i < std::int64_t(load.extent(0)); ++i) dropped(0) += load(i);
+      dropped(0) -= offsets[load.extent(0)];
+    }
+  }
+};
+
+/// 1 for a token with a logit that is NaN or infinite.
+template <class MatrixT>
+struct NonFinite {
+  MatrixT logits;
+  int num_experts;
+  KOKKOS_FUNCTION int operator()(std::int64_t t, std::int64_t) const {
+    for (int e = 0; e < num_experts; ++e) {
+      if (!Kokkos::isfinite(logits(t, e))) return 1;
+    }
+    return 0;
+  }
+};
+
+template <class T>
+struct Zero {
+  T* data;
+  KOKKOS_FUNCTION void operator()(std::int64_t i) const { data[i] = T(0); }
+};
+
+}  // namespace detail
+
+/// A mixture-of-experts layer: y[t] = sum over the chosen experts of gate * expert(x[t]).
+///
+/// \tparam ShapeT       sizes, static or dynamic: Shape<64, 512, 1024>, Shape<>
+/// \tparam RouterT      which experts, with which gates: SoftmaxTopK<8>
+/// \tparam ExpertT      what an expert computes: SwiGlu
+/// \tparam BalancerT    what keeps the load even in training: SwitchLoss, Balance<...>; NoBalance
+/// \tparam DispatcherT  how rows go to experts and back: Dropless
+/// \tparam PrecisionT   scalar types: Precision<float>
+/// \tparam EngineT      who multiplies: BestEngine, or PortableTeams for the plain one
+///
+/// The head is not constrained: each member that a policy lacks is a sentence of its own, once the layer is used.
+template <class ShapeT, class RouterT, class ExpertT, class BalancerT = NoBalance, class DispatcherT = Dropless,
+          class PrecisionT = Precision<>, class EngineT = BestEngine>
+class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, DispatcherT, PrecisionT, EngineT>> {
+ public:
+  using storage = typename PrecisionT::storage;
+  using compute = typename PrecisionT::compute;
+
+  template <class ExecT>
+  using TypesOf = Types<ExecT, ShapeT, PrecisionT, typename EngineT::template type<ExecT, compute>>;
+
+  template <class ExecT>
+  struct Parameters {
+    typename RouterT::template Parameters<TypesOf<ExecT>> router;
+    typename ExpertT::template Parameters<TypesOf<ExecT>> experts;
+
+    template <class F, class... TreesT>
+    static void for_each(F&& f, TreesT&... trees) {
+      decltype(router)::for_each(f, trees.router...);
+      decltype(experts)::for_each(f, trees.experts...);
+    }
+  };
+
+  template <class ExecT>
+  struct Tape {
+    using memory = typename ExecT::memory_space;
+
+    Vector<compute, memory> losses;   ///< the balancers' losses of the last forward pass, weighted, as in loss_names()
+    Vector<int, memory> load;         ///< [experts], assignments since the last update
+    Vector<int, memory> dropped;      ///< [1], assignments without a place since the last update
+    Vector<int, memory> non_finite;   ///< [1], tokens with a NaN or infinite logit since the last update
+    Routing<TypesOf<ExecT>> routing;  ///< of the last forward pass
+    Plan<TypesOf<ExecT>> plan;        ///< of the last forward pass
+
+    typename RouterT::template Tape<TypesOf<ExecT>> router;
+    typename ExpertT::template Tape<TypesOf<ExecT>> experts;
+    Matrix<const storage, memory> x;  ///< the caller's: it must live until backward
+    int max_tokens = 0;
+  };
+
+  template <class ExecT>
+  struct Workspace {
+    using memory = typename ExecT::memory_space;
+    using types = TypesOf<ExecT>;
+
+    typename types::engine engine;
+    Routing<types> routing;
+    Plan<types> plan;
+    Matrix<storage, memory> rows;  ///< the experts' results, and in backward the gradients of their inputs
+    typename RouterT::template Workspace<types> router;
+    typename ExpertT::template Workspace<types> experts;
+    typename DispatcherT::template Workspace<types> dispatcher;
+    detail::balancing::Workspace<types, BalancerT> balancer;
+    detail::ColumnSum<int> count;
+    Matrix<compute, memory> d_gates;
+    Matrix<compute, memory> d_scores;
+    Matrix<compute, memory> d_logits;
+    Vector<compute, memory> d_gate_rows;
+    int max_tokens = 0;
+    Use use = Use::training;
+  };
+
+  /// \throws Error if a size is not positive, or if the router cannot choose among that many experts.
+  explicit Layer(const ShapeT& shape, const RouterT& router = {}, const ExpertT& expert = {},
+                 const BalancerT& balancer = {}, const DispatcherT& dispatcher = {}, const PrecisionT& = {},
+                 const EngineT& = {})
+      : shape_(shape), router_(router), expert_(expert), balancer_(balancer), dispatcher_(dispatcher) {
+    static_assert(is_precision_v<PrecisionT>,
+                  "moe: the sixth argument of Layer is its precision, after shape, router, expert, balancer and "
+                  "dispatcher: moe::Precision<double>{}");
+    static_assert(!is_precision_v<BalancerT>,
+                  "moe: the fourth argument of Layer is a balancer; write moe::NoBalance{} before dispatcher and "
+                  "precision where there is none");
+    detail::expect_positive(shape_);
+    if constexpr (requires { router_.check(shape_); }) router_.check(shape_);
+  }
+
+  const ShapeT& shape() const { return shape_; }
+  const RouterT& router() const { return router_; }
+  const ExpertT& expert() const { return expert_; }
+  const BalancerT& balancer() const { return balancer_; }
+  const DispatcherT& dispatcher() const { return dispatcher_; }
+  int hidden() const { return shape_.hidden; }
+  int slots() const { return router_.slots(shape_); }
+  static std::vector<std::string> loss_names() { return detail::balancing::loss_names<BalancerT>(); }
+
+  // ---- the whole ----------------------------------------------------------------------------------------------------
+
+  /// y = the layer of x; both [tokens, hidden]. For inference: keeps nothing.
+  template <class ExecT, class XT, class YT, class WorkspaceT>
+  void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, WorkspaceT& workspace) const {
+    const auto in = inputs_of<ExecT>("moe::Layer::forward", x, workspace.max_tokens);
+    const int tokens = int(in.x.extent(0));
+    const auto routing = workspace.routing.first(tokens);
+    const auto plan = workspace.plan.first(tokens);
+    route(exec, p, in, routing, workspace);
+    this->plan(exec, routing, plan, workspace);
+    apply(exec, p, in, routing, plan, y, workspace);
+  }
+
+  /// The same, and keeps on the tape what backward needs, the losses and the statistics.
+  template <class ExecT, class XT, class YT, class TapeT, class WorkspaceT>
+  void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, TapeT& tape,
+               WorkspaceT& workspace) const {
+    const auto in = inputs_of<ExecT>("moe::Layer::forward", x, std::min(tape.max_tokens, workspace.max_tokens));
+    const int tokens = int(in.x.extent(0));
+    const auto routing = tape.routing.first(tokens);
+    const auto plan = tape.plan.first(tokens);
+    const auto context = this->context<ExecT>(exec, workspace, tokens);
+    tape.x = in.x;
+    router_.route(context, p.router, in, routing, tape.router, workspace.router);
+    this->plan(exec, routing, plan, workspace);
+    run_experts(context, p, in, routing, plan, y, tape.experts, workspace);
+    detail::balancing::loss(balancer_, context, routing, plan, tape.losses.data(), workspace.balancer);
+    count(context, routing, plan, tape, workspace);
+  }
+
+  /// Gradients for the last forward pass on the tape: dx = d/dx and g = d/dp of <dy, y> + loss_scale * losses.
+  /// Overwrites dx, and g unless it accumulates. A tensor that g lacks costs nothing.
+  template <class ExecT, class TapeT, class DyT, class DxT, class WorkspaceT>
+  void backward(const ExecT& exec, const Parameters<ExecT>& p, const TapeT& tape, const DyT& dy, const DxT& dx,
+                const Parameters<ExecT>& g, WorkspaceT& workspace, const Backward& options = {}) const {
+    using memory = typename ExecT::memory_space;
+    static const std::string zero_label = "moe::layer::zero";
+    detail::expect(workspace.use == Use::training, "moe::Layer::backward",
+                   "the workspace was made for inference; make it with Use::training");
+    const int tokens = int(tape.x.extent(0));
+    const auto d_out = detail::checked_matrix<const storage, memory>("moe::Layer::backward, dy", dy, tokens, hidden());
+    const auto d_in = detail::checked_matrix<storage, memory>("moe::Layer::backward, dx", dx, tokens, hidden());
+    const auto context = this->context<ExecT>(exec, workspace, tokens);
+    const auto routing = tape.routing.first(tokens);
+    const auto plan = tape.plan.first(tokens);
+    const auto d_gates = detail::first_rows(workspace.d_gates, tokens);
+    const auto d_scores = detail::first_rows(workspace.d_scores, tokens);
+    const auto d_logits = detail::first_rows(workspace.d_logits, tokens);
+
+    using Source = RowSource<storage, compute>;
+    const Source x_rows{.data = tape.x.data(), .stride = std::int64_t(tape.x.stride(0)), .index = plan.tokens.data()};
+    const Source dy_rows{.data = d_out.data(),
+                         .stride = std::int64_t(d_out.stride(0)),
+                         .index = plan.tokens.data(),
+                         .scale = plan.gates.data()};
+    expert_.backward(context, p.experts, tape.experts, plan.segments(max_rows(tokens)), x_rows, dy_rows,
+                     workspace.d_gate_rows, workspace.rows, g.experts, options, workspace.experts);
+    dispatcher_.combine_backward(context, plan, workspace.d_gate_rows, workspace.rows, d_gates, d_in);
+
+    detail::launch(exec, zero_label, d_scores.size(), detail::Zero<compute>{d_scores.data()});
+    detail::launch(exec, zero_label, d_logits.size(), detail::Zero<compute>{d_logits.data()});
+    detail::balancing::backward(balancer_, context, routing, plan, d_scores, d_logits, compute(options.loss_scale),
+                                workspace.balancer);
+    router_.backward(context, p.router, inputs(tape.x), routing, tape.router, d_gates, d_scores, d_logits, d_in,
+                     g.router, options, workspace.router);
+  }
+
+  /// Once a step: the balancers' own state (a selection bias) from the load since the last update, which then starts
+  /// again from zero.
+  template <class ExecT, class TapeT>
+  void update(const ExecT& exec, const Parameters<ExecT>& p, TapeT& tape) const {
+    static const std::string label = "moe::layer::zero";
+    Context<TypesOf<ExecT>> context{exec, shape_, {}, 0};
+    detail::balancing::update(balancer_, context, p.router, tape.load);
+    for (const auto& counter : {tape.load, tape.dropped, tape.non_finite}) {
+      detail::launch(exec, label, counter.size(), detail::Zero<int>{counter.data()});
+    }
+  }
+
+  /// Calls f(layer, tape).
+  template <class TapeT, class F>
+  void visit(TapeT& tape, F&& f) const {
+    f(*this, tape);
+  }
+
+  // ---- its parts: forward is their composition ----------------------------------------------------------------------
+
+  /// A routing that the caller owns, to record, inspect or inject: for exactly num_tokens tokens.
+  template <class ExecT>
+  auto make_routing(const ExecT& exec, int num_tokens) const {
+    const auto make = [&](auto& arena) { return cut_routing<ExecT>(arena, num_tokens); };
+    return detail::carve(exec, detail::allocate(exec, "moe::routing", detail::measure<ExecT>(make)), make);
+  }
+  /// A plan that the caller owns, for exactly num_tokens tokens.
+  template <class ExecT>
+  auto make_plan(const ExecT& exec, int num_tokens) const {
+    const auto make = [&](auto& arena) { return cut_plan<ExecT>(arena, num_tokens); };
+    return detail::carve(exec, detail::allocate(exec, "moe::plan", detail::measure<ExecT>(make)), make);
+  }
+
+  /// Chooses experts and gates for each token of x.
+  template <class ExecT, class XT, class WorkspaceT>
+  void route(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const Routing<TypesOf<ExecT>>& routing,
+             WorkspaceT& workspace) const {
+    const auto in = inputs_of<ExecT>("moe::Layer::route", x, workspace.max_tokens);
+    const int tokens = int(in.x.extent(0));
+    detail::expect_extent("moe::Layer::route", "tokens of the routing", tokens, routing.num_tokens());
+    router_.route(context<ExecT>(exec, workspace, tokens), p.router, in, routing, NoTape{}, workspace.router);
+  }
+
+  /// Sorts the routing's assignments by expert.
+  template <class ExecT, class WorkspaceT>
+  void plan(const ExecT& exec, const Routing<TypesOf<ExecT>>& routing, const Plan<TypesOf<ExecT>>& plan,
+            WorkspaceT& workspace) const {
+    const int tokens = routing.num_tokens();
+    detail::expect_at_most("moe::Layer::plan", "tokens of the routing", workspace.max_tokens, tokens);
+    detail::expect_extent("moe::Layer::plan", "tokens of the plan", tokens, std::int64_t(plan.rows.extent(0)));
+    dispatcher_.plan(context<ExecT>(exec, workspace, tokens), routing, plan, workspace.dispatcher);
+  }
+
+  /// y = the experts' results, combined by the routing's gates.
+  template <class ExecT, class XT, class YT, class WorkspaceT>
+  void apply(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const Routing<TypesOf<ExecT>>& routing,
+             const Plan<TypesOf<ExecT>>& plan, const YT& y, WorkspaceT& workspace) const {
+    const auto in = inputs_of<ExecT>("moe::Layer::apply", x, workspace.max_tokens);
+    const int tokens = int(in.x.extent(0));
+    detail::expect_extent("moe::Layer::apply", "tokens of the routing", tokens, routing.num_tokens());
+    run_experts(context<ExecT>(exec, workspace, tokens), p, in, routing, plan, y, NoTape{}, workspace);
+  }
+
+  // ---- what a block around it asks for ------------------------------------------------------------------------------
+
+  template <class MakerT>
+  auto make_parameters(const MakerT& maker) const {
+    using ExecT = typename MakerT::exec;
+    using types = TypesOf<ExecT>;
+    check_policies<ExecT>();
+    return Parameters<ExecT>{router_.template parameters<types>(maker.in("router"), shape_),
+                             expert_.template parameters<types>(maker.in("experts"), shape_)};
+  }
+
+  template <class ExecT, class ArenaT>
+  Tape<ExecT> make_tape(const ExecT&, ArenaT& arena, int max_tokens) const {
+    using types = TypesOf<ExecT>;
+    check_policies<ExecT>();
+    Tape<ExecT> tape;
+    tape.losses = arena.template vector<compute>(detail::balancing::num_losses<BalancerT>());
+    tape.load = arena.template vector<int>(shape_.experts);
+    tape.dropped = arena.template vector<int>(1);
+    tape.non_finite = arena.template vector<int>(1);
+    tape.routing = cut_routing<ExecT>(arena, max_tokens);
+    tape.plan = cut_plan<ExecT>(arena, max_tokens);
+    tape.router = router_.template tape<types>(arena, shape_, max_tokens);
+    tape.experts = expert_.template tape<types>(arena, shape_, max_rows(max_tokens));
+    tape.max_tokens = max_tokens;
+    return tape;
+  }
+
+  template <class ExecT, class ArenaT>
+  Workspace<ExecT> make_workspace(const ExecT& exec, ArenaT& arena, int max_tokens, Use use) const {
+    using types = TypesOf<ExecT>;
+    check_policies<ExecT>();
+    const int rows = max_rows(max_tokens), experts = shape_.experts;
+    Workspace<ExecT> w;
+    w.engine =
+        typename types::engine(exec, arena, router_.limits(shape_, max_tokens).max(expert_.limits(shape_, rows)));
+    w.routing = cut_routing<ExecT>(arena, max_tokens);
+    w.plan = cut_plan<ExecT>(arena, max_tokens);
+    w.rows = arena.template matrix<storage>(rows, padded<storage>(shape_.hidden));
+    w.router = router_.template workspace<types>(arena, shape_, max_tokens);
+    w.experts = expert_.template workspace<types>(arena, shape_, rows, use);
+    w.dispatcher = dispatcher_.template workspace<types>(arena, shape_, max_tokens);
+    w.max_tokens = max_tokens;
+    w.use = use;
+    if (use == Use::inference) return w;
+    w.balancer = detail::balancing::workspace<types>(balancer_, arena, shape_, max_tokens);
+    w.count = detail::ColumnSum<int>(arena, max_tokens, 1);
+    w.d_gates = arena.template matrix<compute>(max_tokens, slots());
+    w.d_scores = arena.template matrix<compute>(max_tokens, padded<compute>(experts));
+    w.d_logits = arena.template matrix<compute>(max_tokens, padded<compute>(experts));
+    w.d_gate_rows = arena.template vector<compute>(rows);
+    return w;
+  }
+
+ private:
+  int max_rows(int tokens) const { return router_.max_rows(shape_, tokens); }
+
+  template <class ExecT, class ArenaT>
+  Routing<TypesOf<ExecT>> cut_routing(ArenaT& arena, int max_tokens) const {
+    return {arena, max_tokens, slots(), shape_.experts, RouterT::scores_sum_to_one};
+  }
+  template <class ExecT, class ArenaT>
+  Plan<TypesOf<ExecT>> cut_plan(ArenaT& arena, int max_tokens) const {
+    return {arena, max_tokens, slots(), max_rows(max_tokens), shape_.experts};
+  }
+
+  template <class ExecT, class XT>
+  auto inputs_of(const char* where, const XT& x, int max_tokens) const {
+    return detail::checked_inputs<storage, typename ExecT::memory_space>(where, x, hidden(), max_tokens);
+  }
+
+  template <class ExecT, class WorkspaceT>
+  Context<TypesOf<ExecT>> context(const ExecT& exec, const WorkspaceT& workspace, int tokens) const {
+    return {exec, shape_, workspace.engine, tokens};
+  }
+
+  template <class TypesT, class ParametersT, class InputsT, class YT, class TapeT, class WorkspaceT>
+  void run_experts(const Context<TypesT>& context, const ParametersT& p, const InputsT& in,
+                   const Routing<TypesT>& routing, const Plan<TypesT>& plan, const YT& y, const TapeT& tape,
+                   WorkspaceT& workspace) const {
+    const auto out = detail::checked_matrix<storage, typename TypesT::memory>("moe::Layer::forward, y", y,
+                                                                              context.num_tokens, hidden());
+    const RowSource<storage, compute> source{
+        .data = in.x.data(), .stride = std::int64_t(in.x.stride(0)), .index = plan.tokens.data()};
+    expert_.forward(context, p.experts, plan.segments(max_rows(context.num_tokens)), source, workspace.rows, tape,
+                    workspace.experts);
+    dispatcher_.combine(context, routing, plan, workspace.rows, out, 0);
+  }
+
+  template <class TypesT, class TapeT, class WorkspaceT>
+  void count(const Context<TypesT>& context, const Routing<TypesT>& routing, const Plan<TypesT>& plan,
+             const TapeT& tape, const WorkspaceT& workspace) const {
+    static const std::string label = "moe::layer::count";
+    detail::launch(context.exec, label, shape_.experts,
+                   detail::AddLoad<decltype(tape.load)>{tape.load, tape.dropped, plan.load, plan.offsets.data()});
+    workspace.count(context.exec, label, context.num_tokens, 1,
+                    detail::NonFinite<decltype(routing.logits)>{routing.logits, shape_.experts},
+                    detail::StoreSum<int>{tape.non_finite.data(), true});
+  }
+
+  template <class ExecT>
+  static constexpr void check_policies() {
+    using types = TypesOf<ExecT>;
+    using InputsT = Inputs<Matrix<const storage, typename ExecT::memory_space>>;
+    static_assert(detail::HasParameters<RouterT, types>,
+                  "moe: a router needs `template <class TypesT> struct Parameters`; NoParameters if it has none");
+    static_assert(detail::HasTape<RouterT, types>,
+                  "moe: a router needs `template <class TypesT> struct Tape`; Nothing if it keeps nothing");
+    static_assert(detail::HasWorkspace<RouterT, types>,
+                  "moe: a router needs `template <class TypesT> struct Workspace`; Nothing if it needs none");
+    static_assert(detail::HasSlots<RouterT, ShapeT>,
+                  "moe: a router needs `int slots(shape) const`, the experts that a token can have");
+    static_assert(detail::HasMaxRows<RouterT, ShapeT>,
+                  "moe: a router needs `int max_rows(shape, num_tokens) const`, the most assignments that it makes");
+    static_assert(detail::HasLimits<RouterT, ShapeT>,
+                  "moe: a router needs `EngineLimits limits(shape, max_tokens) const`; {} if it multiplies nothing");
+    static_assert(detail::HasLimits<ExpertT, ShapeT>,
+                  "moe: an expert needs `EngineLimits limits(shape, max_rows) const`");
+    static_assert(detail::HasParameters<ExpertT, types>,
+                  "moe: an expert needs `template <class TypesT> struct Parameters`; NoParameters if it has none");
+    static_assert(detail::HasTape<ExpertT, types>,
+                  "moe: an expert needs `template <class TypesT> struct Tape`; Nothing if it keeps nothing");
+    static_assert(detail::HasWorkspace<ExpertT, types>,
+                  "moe: an expert needs `template <class TypesT> struct Workspace`; Nothing if it needs none");
+    static_assert(detail::HasWorkspace<DispatcherT, types>,
+                  "moe: a dispatcher needs `template <class TypesT> struct Workspace`; Nothing if it needs none");
+    static_assert(detail::MakesParameters<RouterT, types>,
+                  "moe: a router needs `parameters<TypesT>(maker, shape) const`, which makes its tensors");
+    static_assert(detail::MakesParameters<ExpertT, types>,
+                  "moe: an expert needs `parameters<TypesT>(maker, shape) const`, which makes its tensors");
+    if constexpr (detail::HasParameters<RouterT, types> && detail::HasTape<RouterT, types> &&
+                  detail::HasWorkspace<RouterT, types> && !requires { RouterT::needs_sides; }) {
+      static_assert(detail::HasRoute<RouterT, types, InputsT>,
+                    "moe: a router needs `route(context, parameters, inputs, routing, tape, workspace) const`");
+    }
+    if constexpr (detail::HasParameters<ExpertT, types> && detail::HasWorkspace<ExpertT, types>) {
+      static_assert(detail::HasExpertForward<ExpertT, types>,
+                    "moe: an expert needs `forward(context, parameters, segments, source, rows, tape, workspace) "
+                    "const`");
+    }
+    if constexpr (detail::HasWorkspace<DispatcherT, types>) {
+      static_assert(detail::HasPlan<DispatcherT, types>,
+                    "moe: a dispatcher needs `plan(context, routing, plan, workspace) const`");
+    }
+    static_assert(detail::HasCombine<DispatcherT, types>,
+                  "moe: a dispatcher needs `combine(context, routing, plan, rows, y, beta) const`");
+    if constexpr (detail::balancing::needs_selection_bias<BalancerT>()) {
+      static_assert(RouterT::has_selection_bias,
+                    "moe: this balancer moves a selection bias, which the router has not; give the router one: "
+                    "SigmoidTopK<K, WeighT, SelectionBias>");
+    }
+  }
+
+  [[no_unique_address]] ShapeT shape_;
+  [[no_unique_address]] RouterT router_;
+  [[no_unique_address]] ExpertT expert_;
+  [[no_unique_address]] BalancerT balancer_;
+  [[no_unique_address]] DispatcherT dispatcher_;
+};
+
+}  // namespace moe

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <moe/core/kernel.hpp>
+#include <moe/layer/block.hpp>
+
+#include <cstdint>
+#include <string>
+
+namespace moe {
+namespace detail {
+
+template <class FromT, class ToT>
+struct AddMatrix {
+  FromT from;
+  ToT to;
+  KOKKOS_FUNCTION void operator()(std::int64_t i) const {
+    const std::int64_t columns = std::int64_t(to.extent(1));
+    to(i / columns, i % columns) += from(i / columns, i % columns);
+  }
+};
+
+/// to += from
+template <class ExecT, class FromT, class ToT>
+void add_matrix(const ExecT& exec, const FromT& from, const ToT& to) {
+  static const std::string label = "moe::residual::add";
+  launch(exec, label, std::int64_t(to.extent(0) * to.extent(1)), AddMatrix<FromT, ToT>{from, to});
+}
+
+}  // namespace detail
+
+/// y = x + block(x)
+template <class BlockT>
+class Residual : public Block<Residual<BlockT>> {
+ public:
+  using storage = typename BlockT::storage;
+
+  template <class ExecT>
+  using Parameters = typename BlockT::template Parameters<ExecT>;
+  template <class ExecT>
+  using Tape = typename BlockT::template Tape<ExecT>;
+  template <class ExecT>
+  using Workspace = typename BlockT::template Workspace<ExecT>;
+
+  explicit Residual(const BlockT& inner) : inner_(inner) {}
+
+  const BlockT& inner() const { return inner_; }
+  int hidden() const { return inner_.hidden(); }
+
+  template <class ExecT, class ParametersT, class XT, class YT, class... KeptT>
+  void forward(const ExecT& exec, const ParametersT& p, const XT& x, const YT& y, KeptT&... tape_and_workspace) const {
+    inner_.forward(exec, p, x, y, tape_and_workspace...);
+    detail::add_matrix(exec, detail::as_inputs(x).x, y);
+  }
+
+  template <class ExecT, class ParametersT, class TapeT, class DyT, class DxT, class WorkspaceT>
+  void backward(const ExecT& exec, const ParametersT& p, const TapeT& tape, const DyT& dy, const DxT& dx,
+                const ParametersT& g, WorkspaceT& workspace, const Backward& options = {}) const {
+    inner_.backward(exec, p, tape, dy, dx, g, workspace, options);
+    detail::add_matrix(exec, dy, dx);
+  }
+
+  template <class ExecT, class ParametersT, class TapeT>
+  void update(const ExecT& exec, const ParametersT& p, TapeT& tape) const {
+    inner_.update(exec, p, tape);
+  }
+  template <class TapeT, class F>
+  void visit(TapeT& tape, F&& f) const {
+    inner_.visit(tape, f);
+  }
+
+  template <class MakerT>
+  auto make_parameters(const MakerT& maker) const {
+    return inner_.make_parameters(maker);
+  }
+  template <class ExecT, class ArenaT>
+  auto make_tape(const ExecT& exec, ArenaT& arena, int max_tokens) const {
+    return inner_.make_tape(exec, arena, max_tokens);
+  }
+  template <class ExecT, class ArenaT>
+  auto make_workspace(const ExecT& exec, ArenaT& arena, int max_tokens, Use use) const {
+    return inner_.make_workspace(exec, arena, max_tokens, use);
+  }
+
+ private:
+  BlockT inner_;
+};
+
+// Without this guide Residual{Residual{block}} would be a copy of the inner one.
+template <class BlockT>
+Residual(const BlockT&) -> Residual<BlockT>;
+
+}  // namespace moe

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <moe/core/error.hpp>
+#include <moe/core/shape.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <limits>
+
+namespace moe {
+
+namespace detail {
+
+/// What a choice compares: the score, plus a bias that the choice alone sees. A NaN counts as the smallest value, so
+/// that every input has a total order.
+template <class T>
+struct Candidates {
+  const T* score;
+  const T* bias;  ///< nullptr: none
+  int count;
+
+  KOKKOS_FUNCTION T operator[](int e) const {
+    const T value = bias ? score[e] + bias[e] : score[e];
+    return Kokkos::isnan(value) ? -std::numeric_limits<T>::infinity() : value;
+  }
+};
+
+}  // namespace detail
+
+/// The k experts with the largest scores, largest first; equal scores go to the lowest index.
+template <int KV>
+struct TopK {
+  static_assert(KV == dynamic || KV > 0, "moe: TopK<K> needs K > 0, or moe::dynamic");
+  [[no_unique_address]] Size<KV> k{};
+
+  template <class ShapeT>
+  KOKKOS_FUNCTION int slots(const ShapeT&) const {
+    return k;
+  }
+
+  /// Refuses k > experts: at compile time where both are static.
+  template <int E, int D, int F>
+  void check(const Shape<E, D, F>& shape) const {
+    static_assert(KV == dynamic || E == dynamic || KV <= E,
+                  "moe: TopK<K> chooses among the experts: K must not exceed "
+                  "their number");
+    detail::expect_at_least("moe::TopK", "k", 1, k);
+    detail::expect_at_most("moe::TopK", "k (the number of experts)", shape.experts, k);
+  }
+
+  /// Writes k ids. Each pass takes the first candidate that comes after the one before it in the order (score
+  /// descending, index ascending), so ids are unique whatever the scores and nothing has to be marked.
+  template <class CandidatesT>
+  KOKKOS_FUNCTION void operator()(const CandidatesT& candidates, int* ids) const {
+    int last = -1;
+    for (int slot = 0; slot < k; ++slot) {
+      int best = -1;
+      for (int e = 0; e < candidates.count; ++e) {
+        const bool after_last =
+            last < 0 || candidates[e] < candidates[last] || (candidates[e] == candidates[last] && e > last);
+        if (after_last && (best < 0 || candidates[e] > candidates[best])) best = e;
+      }
+      ids[slot] = last = best;
+    }
+  }
+};
+
+}  // namespace moe
