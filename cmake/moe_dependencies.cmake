@@ -17,8 +17,8 @@ moe_pin(Catch2 3
   https://github.com/catchorg/Catch2/archive/refs/tags/v3.7.1.tar.gz
   c991b247a1a0d7bb9c39aa35faf0fe9e19764213f28ffba3109388e62ee0269c)
 moe_pin(benchmark 1.7
-  https://github.com/google/benchmark/archive/refs/tags/v1.9.5.tar.gz
-  9631341c82bac4a288bef951f8b26b41f69021794184ece969f8473977eaa340)
+  https://github.com/google/benchmark/archive/refs/tags/v1.9.1.tar.gz
+  32131c08ee31eeff2c8968d7e874f3cb648034377dfc32a4c377fa8796d84981)
 moe_pin(nlohmann_json 3.11
   https://github.com/nlohmann/json/releases/download/v3.11.3/json.tar.xz
   d6c65aca6b1ed68e7a182f4757257b107ae403032760ed6ef121c9d55e81757d)

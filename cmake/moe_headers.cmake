@@ -31,14 +31,19 @@ set(MOE_HEADERS
   include/moe/gemm/engine.hpp
   include/moe/gemm/epilogue.hpp
   include/moe/gemm/linear.hpp
-  include/moe/gemm/operands.hpp
   include/moe/gemm/portable.hpp
   include/moe/layer/block.hpp
+  include/moe/layer/chain.hpp
   include/moe/layer/layer.hpp
+  include/moe/layer/linear.hpp
+  include/moe/layer/residual.hpp
+  include/moe/layer/rms_norm.hpp
+  include/moe/moe.hpp
   include/moe/router/linear_projection.hpp
   include/moe/router/router.hpp
   include/moe/router/score.hpp
   include/moe/router/select.hpp
   include/moe/router/selection_bias.hpp
   include/moe/router/weigh.hpp
+  include/moe/version.hpp
 )
