@@ -17,6 +17,7 @@
 #include <moe/core/tensor.hpp>
 #include <moe/dispatch/dropless.hpp>
 #include <moe/expert/feed_forward.hpp>
+#include <moe/fwd.hpp>
 #include <moe/gemm/best_engine.hpp>
 #include <moe/layer/chain.hpp>
 #include <moe/layer/layer.hpp>

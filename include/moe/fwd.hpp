@@ -1,0 +1,90 @@
+#pragma once
+
+/// \file
+/// The names of the library without their definitions, and without Kokkos: for headers that only pass layers and
+/// policies on. Default arguments stand with the definitions; include moe/moe.hpp where a layer is composed.
+
+#include <cstdint>
+
+namespace moe {
+
+class Error;
+
+template <int N>
+struct Size;
+template <int ExpertsV, int HiddenV, int IntermediateV>
+struct Shape;
+template <class StorageT>
+struct Precision;
+struct BestEngine;
+struct PortableTeams;
+
+template <class T, class MemoryT, class LayoutT>
+class Tensor;
+template <class ExecT, class ShapeT, class PrecisionT, class EngineT>
+struct Types;
+template <class TypesT>
+struct Context;
+template <class TypesT>
+struct Routing;
+template <class TypesT>
+struct Plan;
+enum class Use;
+struct Backward;
+
+template <class ViewT, class... SidesT>
+struct Inputs;
+template <class ViewT>
+struct TokenIds;
+template <class T>
+struct Step;
+template <class ViewT>
+struct Padding;
+
+struct NoBias;
+struct WithBias;
+template <class BiasT>
+struct LinearProjection;
+struct Softmax;
+struct Sigmoid;
+template <int KV>
+struct TopK;
+struct Keep;
+struct Normalise;
+struct NoSelectionBias;
+struct SelectionBias;
+template <class ProjectionT, class ScoreT, class SelectT, class WeighT, class SelectionBiasT>
+struct Router;
+
+struct Relu;
+struct Silu;
+struct Gelu;
+template <class ActivationT>
+struct Plain;
+template <class ActivationT>
+struct Gated;
+template <class ActivationT>
+struct FeedForward;
+
+struct NoBalance;
+struct SwitchLoss;
+struct ZLoss;
+struct LossFreeBias;
+template <class... BalancersT>
+struct Balance;
+
+struct Dropless;
+
+template <class ShapeT, class RouterT, class ExpertT, class BalancerT, class DispatcherT, class PrecisionT,
+          class EngineT>
+class Layer;
+template <class... BlocksT>
+class Chain;
+template <class BlockT>
+class Residual;
+template <int HiddenV, class PrecisionT>
+class RmsNorm;
+template <class BiasT, class PrecisionT, class EngineT>
+class Linear;
+
+}  // namespace moe
