@@ -4,6 +4,7 @@
 
 #include <Kokkos_Macros.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -52,6 +53,17 @@ struct Weights {
   MatrixExtents extents;
 
   KOKKOS_FUNCTION T* operator()(int expert) const { return experts[expert].address; }
+};
+
+/// The largest products that a policy asks an engine for: what the engine's scratch is sized by.
+struct EngineLimits {
+  int segments = 1;  ///< experts
+  int rows = 0;      ///< rows of one product
+  int columns = 0;   ///< parts * in or parts * out of a matrix, whichever is larger
+
+  EngineLimits max(EngineLimits other) const {
+    return {std::max(segments, other.segments), std::max(rows, other.rows), std::max(columns, other.columns)};
+  }
 };
 
 /// Columns that an engine may write past the last one, so that a row's tail is a whole vector: outputs of products

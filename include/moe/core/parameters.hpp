@@ -2,6 +2,7 @@
 
 #include <moe/core/random.hpp>
 #include <moe/core/tensor.hpp>
+#include <moe/core/types.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -120,6 +121,34 @@ class GradientMaker {
 struct NoParameters {
   template <class F, class... TreesT>
   static void for_each(F&&, TreesT&...) {}
+};
+
+/// A base for a router or an expert of one's own that has no tensors, keeps nothing and multiplies nothing: what is left
+/// to write is what it does.
+struct Stateless {
+  template <class TypesT>
+  using Parameters = NoParameters;
+  template <class TypesT>
+  using Tape = Nothing;
+  template <class TypesT>
+  using Workspace = Nothing;
+
+  template <class TypesT, class MakerT, class ShapeT>
+  NoParameters parameters(const MakerT&, const ShapeT&) const {
+    return {};
+  }
+  template <class TypesT, class ArenaT, class ShapeT>
+  Nothing tape(ArenaT&, const ShapeT&, int) const {
+    return {};
+  }
+  template <class TypesT, class ArenaT, class ShapeT, class... UseT>
+  Nothing workspace(ArenaT&, const ShapeT&, int, UseT...) const {
+    return {};
+  }
+  template <class ShapeT>
+  EngineLimits limits(const ShapeT&, int) const {
+    return {};
+  }
 };
 
 /// Calls `f(tensor of the first tree, tensor of the second, ...)` for each tensor that all trees hold, in a fixed

@@ -2,8 +2,6 @@
 
 #include <moe/core/operands.hpp>
 
-#include <algorithm>
-
 /// \file
 /// What an engine is. An engine multiplies rows that are sorted by expert with their expert's matrix, in three forms:
 ///
@@ -39,17 +37,6 @@
 /// order and calls `epilogue.partial(row, column / 16, sum)`, so that a row's dot product does not depend on the tile.
 
 namespace moe {
-
-/// The largest products that an engine is asked for: what its scratch is sized by.
-struct EngineLimits {
-  int segments = 1;  ///< experts
-  int rows = 0;      ///< rows of one product
-  int columns = 0;   ///< parts * in or parts * out of a matrix, whichever is larger
-
-  EngineLimits max(EngineLimits other) const {
-    return {std::max(segments, other.segments), std::max(rows, other.rows), std::max(columns, other.columns)};
-  }
-};
 
 /// Columns whose contributions to a row's dot product an engine adds before it hands them on.
 inline constexpr int dot_columns = 16;

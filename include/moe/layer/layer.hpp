@@ -340,10 +340,19 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
 
  private:
   int max_rows(int tokens) const { return router_.max_rows(shape_, tokens); }
+  /// A router that does not say so is taken not to; SwitchLoss then divides by the sum.
+  static constexpr bool scores_sum_to_one() {
+    if constexpr (requires { RouterT::scores_sum_to_one; }) return RouterT::scores_sum_to_one;
+    return false;
+  }
+  static constexpr bool has_selection_bias() {
+    if constexpr (requires { RouterT::has_selection_bias; }) return RouterT::has_selection_bias;
+    return false;
+  }
 
   template <class ExecT, class ArenaT>
   Routing<TypesOf<ExecT>> cut_routing(ArenaT& arena, int max_tokens) const {
-    return {arena, max_tokens, slots(), shape_.experts, RouterT::scores_sum_to_one};
+    return {arena, max_tokens, slots(), shape_.experts, scores_sum_to_one()};
   }
   template <class ExecT, class ArenaT>
   Plan<TypesOf<ExecT>> cut_plan(ArenaT& arena, int max_tokens) const {
@@ -431,7 +440,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     static_assert(detail::HasCombine<DispatcherT, types>,
                   "moe: a dispatcher needs `combine(context, routing, plan, rows, y, beta) const`");
     if constexpr (detail::balancing::needs_selection_bias<BalancerT>()) {
-      static_assert(RouterT::has_selection_bias,
+      static_assert(has_selection_bias(),
                     "moe: this balancer moves a selection bias, which the router has not; give the router one: "
                     "SigmoidTopK<K, WeighT, SelectionBias>");
     }
