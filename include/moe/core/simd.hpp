@@ -1,0 +1,182 @@
+#pragma once
+
+#include <moe/core/macros.hpp>
+
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+/// \file
+/// Vectors of numbers for code that is written once, for a scalar and for a vector: epilogues and activations. A Simd
+/// is compiled for whatever instruction set the function has that it is inlined into, so everything here is MOE_INLINE
+/// and carries no target of its own. Passing a Simd through a function that is not inlined is slow but right: it has a
+/// copy constructor, and so travels through memory on every instruction set.
+
+namespace moe {
+namespace detail {
+
+template <class T>
+using IntegerOf = std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>;
+
+#if defined(__CUDA_ARCH__)
+/// Device code knows no vector extensions. It never runs a Simd, but nvcc reads host code in its device pass too.
+template <class T, int N>
+struct LaneArray {
+  T lane[N];
+  KOKKOS_FUNCTION T& operator[](int i) { return lane[i]; }
+  KOKKOS_FUNCTION T operator[](int i) const { return lane[i]; }
+  using Mask = LaneArray<IntegerOf<T>, N>;
+  KOKKOS_FUNCTION LaneArray operator-() const;
+  KOKKOS_FUNCTION LaneArray operator+(const LaneArray&) const;
+  KOKKOS_FUNCTION LaneArray operator-(const LaneArray&) const;
+  KOKKOS_FUNCTION LaneArray operator*(const LaneArray&) const;
+  KOKKOS_FUNCTION LaneArray operator/(const LaneArray&) const;
+  KOKKOS_FUNCTION LaneArray operator&(const LaneArray&) const;
+  KOKKOS_FUNCTION LaneArray operator|(const LaneArray&) const;
+  KOKKOS_FUNCTION LaneArray operator<<(int) const;
+  KOKKOS_FUNCTION Mask operator<(const LaneArray&) const;
+  KOKKOS_FUNCTION Mask operator<=(const LaneArray&) const;
+  KOKKOS_FUNCTION Mask operator==(const LaneArray&) const;
+};
+template <class M, class V>
+KOKKOS_FUNCTION void blend(const M&, const V&, const V&, V&);
+
+template <class T, int N>
+struct NativeVector {
+  using type = LaneArray<T, N>;
+};
+#else
+template <class M, class V>
+MOE_INLINE void blend(const M& mask, const V& a, const V& b, V& result) {
+  result = mask ? a : b;
+}
+
+template <class T, int N>
+struct NativeVector {
+  typedef T type __attribute__((vector_size(N * sizeof(T))));
+};
+#endif
+
+/// The compiler's vector of N elements.
+template <class T, int N>
+using Native = typename NativeVector<T, N>::type;
+
+template <class T, int N, std::size_t... I>
+MOE_INLINE void broadcast(T s, Native<T, N>& v, std::index_sequence<I...>) {
+  v = Native<T, N>{(void(I), s)...};
+}
+
+/// Keeps a product from being contracted with a sum that uses it, which would make its bits depend on the target.
+/// (Clang contracts within one expression only, which a product that is returned from a function is not.)
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__) && __GNUC__ >= 12
+#define MOE_ROUNDED(product) __builtin_assoc_barrier(product)
+#else
+#define MOE_ROUNDED(product) (product)
+#endif
+
+}  // namespace detail
+
+/// For each lane a yes or a no: what comparing two Simd gives.
+template <class T, int N>
+struct SimdMask {
+  using NativeT = detail::Native<detail::IntegerOf<T>, N>;
+  NativeT native;
+
+  MOE_INLINE explicit SimdMask(const NativeT& v) : native(v) {}
+  MOE_INLINE SimdMask(const SimdMask& other) : native(other.native) {}
+  MOE_INLINE SimdMask& operator=(const SimdMask& other) {
+    native = other.native;
+    return *this;
+  }
+  MOE_INLINE bool operator[](int i) const { return native[i] != 0; }
+  MOE_INLINE friend SimdMask operator&(const SimdMask& a, const SimdMask& b) { return SimdMask(a.native & b.native); }
+  MOE_INLINE friend SimdMask operator|(const SimdMask& a, const SimdMask& b) { return SimdMask(a.native | b.native); }
+};
+
+/// N numbers of type T that are added, multiplied and compared together. Each lane's result is what the scalar
+/// operation gives; a product is always rounded before it is added: `math::fma` where it shall not be.
+template <class T, int N>
+struct Simd {
+  using NativeT = detail::Native<T, N>;
+  using Mask = SimdMask<T, N>;
+  NativeT native;
+
+  Simd() = default;
+  MOE_INLINE Simd(T s) { detail::broadcast<T, N>(s, native, std::make_index_sequence<N>()); }
+  MOE_INLINE explicit Simd(const NativeT& v) : native(v) {}
+  MOE_INLINE Simd(const Simd& other) : native(other.native) {}
+  MOE_INLINE Simd& operator=(const Simd& other) {
+    native = other.native;
+    return *this;
+  }
+
+  MOE_INLINE T operator[](int i) const { return native[i]; }
+
+  MOE_INLINE friend Simd operator-(const Simd& a) { return Simd(-a.native); }
+  MOE_INLINE friend Simd operator+(const Simd& a, const Simd& b) { return Simd(a.native + b.native); }
+  MOE_INLINE friend Simd operator-(const Simd& a, const Simd& b) { return Simd(a.native - b.native); }
+  MOE_INLINE friend Simd operator*(const Simd& a, const Simd& b) { return Simd(MOE_ROUNDED(a.native * b.native)); }
+  MOE_INLINE friend Simd operator/(const Simd& a, const Simd& b) { return Simd(a.native / b.native); }
+  MOE_INLINE Simd& operator+=(const Simd& b) { return *this = *this + b; }
+  MOE_INLINE Simd& operator-=(const Simd& b) { return *this = *this - b; }
+  MOE_INLINE Simd& operator*=(const Simd& b) { return *this = *this * b; }
+  MOE_INLINE Simd& operator/=(const Simd& b) { return *this = *this / b; }
+
+  MOE_INLINE friend Mask operator<(const Simd& a, const Simd& b) { return Mask(a.native < b.native); }
+  MOE_INLINE friend Mask operator<=(const Simd& a, const Simd& b) { return Mask(a.native <= b.native); }
+  MOE_INLINE friend Mask operator==(const Simd& a, const Simd& b) { return Mask(a.native == b.native); }
+  MOE_INLINE friend Mask operator>(const Simd& a, const Simd& b) { return b < a; }
+  MOE_INLINE friend Mask operator>=(const Simd& a, const Simd& b) { return b <= a; }
+};
+
+/// Access to vectors that reads the same for a scalar, which is a vector of one lane.
+namespace simd {
+
+template <class V>
+struct Traits {
+  using element = V;
+  static constexpr int lanes = 1;
+};
+template <class T, int N>
+struct Traits<Simd<T, N>> {
+  using element = T;
+  static constexpr int lanes = N;
+};
+
+template <class V>
+using element = typename Traits<V>::element;
+template <class V>
+inline constexpr int lanes = Traits<V>::lanes;
+
+/// lanes<V> elements from an address that needs no alignment.
+template <class V>
+MOE_INLINE V load(const element<V>* from) {
+  if constexpr (lanes<V> == 1) {
+    return *from;
+  } else {
+    V v;
+    __builtin_memcpy(&v.native, from, sizeof(v.native));
+    return v;
+  }
+}
+
+template <class T, std::enable_if_t<std::is_arithmetic_v<T>, int> = 0>
+MOE_INLINE void store(T* to, T v) {
+  *to = v;
+}
+template <class T, int N>
+MOE_INLINE void store(T* to, const Simd<T, N>& v) {
+  __builtin_memcpy(to, &v.native, sizeof(v.native));
+}
+
+template <class T, std::enable_if_t<std::is_arithmetic_v<T>, int> = 0>
+MOE_INLINE T lane(T v, int) {
+  return v;
+}
+template <class T, int N>
+MOE_INLINE T lane(const Simd<T, N>& v, int i) {
+  return v[i];
+}
+
+}  // namespace simd
+}  // namespace moe
