@@ -13,6 +13,7 @@ set(MOE_HEADERS
   include/moe/core/kernel.hpp
   include/moe/core/layout.hpp
   include/moe/core/macros.hpp
+  include/moe/core/math.hpp
   include/moe/core/operands.hpp
   include/moe/core/parameters.hpp
   include/moe/core/precision.hpp
@@ -20,18 +21,23 @@ set(MOE_HEADERS
   include/moe/core/reduce.hpp
   include/moe/core/routing.hpp
   include/moe/core/shape.hpp
+  include/moe/core/simd.hpp
   include/moe/core/tensor.hpp
+  include/moe/core/trees.hpp
   include/moe/core/types.hpp
   include/moe/core/view.hpp
   include/moe/dispatch/combine.hpp
   include/moe/dispatch/dropless.hpp
   include/moe/expert/activation.hpp
   include/moe/expert/feed_forward.hpp
+  include/moe/fwd.hpp
   include/moe/gemm/best_engine.hpp
   include/moe/gemm/engine.hpp
   include/moe/gemm/epilogue.hpp
   include/moe/gemm/linear.hpp
   include/moe/gemm/portable.hpp
+  include/moe/io/checkpoint.hpp
+  include/moe/io/safetensors.hpp
   include/moe/layer/block.hpp
   include/moe/layer/chain.hpp
   include/moe/layer/layer.hpp
@@ -45,5 +51,12 @@ set(MOE_HEADERS
   include/moe/router/select.hpp
   include/moe/router/selection_bias.hpp
   include/moe/router/weigh.hpp
+  include/moe/train/adamw.hpp
+  include/moe/train/clip_norm.hpp
+  include/moe/train/cosine_schedule.hpp
+  include/moe/train/cross_entropy.hpp
+  include/moe/train/elements.hpp
+  include/moe/train/embedding.hpp
+  include/moe/train/state_tensor.hpp
   include/moe/version.hpp
 )

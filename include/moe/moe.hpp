@@ -15,6 +15,7 @@
 #include <moe/core/routing.hpp>
 #include <moe/core/shape.hpp>
 #include <moe/core/tensor.hpp>
+#include <moe/core/trees.hpp>
 #include <moe/dispatch/dropless.hpp>
 #include <moe/expert/feed_forward.hpp>
 #include <moe/fwd.hpp>
@@ -25,4 +26,9 @@
 #include <moe/layer/residual.hpp>
 #include <moe/layer/rms_norm.hpp>
 #include <moe/router/router.hpp>
+#include <moe/train/adamw.hpp>
+#include <moe/train/clip_norm.hpp>
+#include <moe/train/cosine_schedule.hpp>
+#include <moe/train/cross_entropy.hpp>
+#include <moe/train/embedding.hpp>
 #include <moe/version.hpp>

@@ -1,0 +1,187 @@
+#pragma once
+
+#include <moe/core/error.hpp>
+#include <moe/core/parameters.hpp>
+#include <moe/train/elements.hpp>
+#include <moe/train/state_tensor.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+namespace moe {
+namespace detail {
+
+template <class T, class ComputeT>
+struct AdamWElement {
+  T* parameter;
+  const T* gradient;
+  ComputeT* first;
+  ComputeT* second;
+  ComputeT keep;       ///< 1 - learning rate * weight decay
+  ComputeT rate;       ///< learning rate / (1 - beta1^t)
+  ComputeT whiten;     ///< 1 / sqrt(1 - beta2^t)
+  ComputeT one_beta1;  ///< 1 - beta1
+  ComputeT beta2;
+  ComputeT one_beta2;
+  ComputeT epsilon;
+
+  KOKKOS_FUNCTION void operator()(std::int64_t i) const {
+    const ComputeT g = ComputeT(gradient[i]);
+    const ComputeT m = first[i] + one_beta1 * (g - first[i]);
+    const ComputeT v = beta2 * second[i] + one_beta2 * g * g;
+    first[i] = m;
+    second[i] = v;
+    parameter[i] = T(keep * ComputeT(parameter[i]) - rate * (m / (Kokkos::sqrt(v) * whiten + epsilon)));
+  }
+};
+
+}  // namespace detail
+
+/// Adam with decoupled weight decay (Loshchilov and Hutter 2019), as torch.optim.AdamW computes it: at step t
+///
+///     m = beta1 m + (1 - beta1) g                 v = beta2 v + (1 - beta2) g^2
+///     p = (1 - rate decay) p - rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon)
+///
+/// The decay is that of tensors with TensorTraits::decay: not of norms and biases.
+///
+///     moe::AdamW optimiser{.learning_rate = 3e-3};
+///     auto state = optimiser.state(exec, parameters, gradients);       // once
+///     optimiser.step(exec, parameters, gradients, state, schedule(n));
+///
+/// Several blocks are one model: moe::trees(embedding_parameters, head_parameters), and so their gradients.
+struct AdamW {
+  double learning_rate = 3e-4;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0.01;
+
+  /// The moments of one tensor.
+  template <class T, class MemoryT>
+  struct Moments {
+    StateTensor<T, MemoryT> first;
+    StateTensor<T, MemoryT> second;
+  };
+
+  /// The moments of the trainable tensors, float for float and double for double, and the number of steps made. A tree of
+  /// tensors: moe::save and moe::load take it beside the parameters.
+  template <class ExecT>
+  struct State {
+    using memory = typename ExecT::memory_space;
+
+    StateCounter steps{"adamw.steps"};
+    std::tuple<std::vector<Moments<float, memory>>, std::vector<Moments<double, memory>>> moments;
+
+    template <class T>
+    std::vector<Moments<T, memory>>& of() {
+      return std::get<std::vector<Moments<T, memory>>>(moments);
+    }
+
+    template <class F, class StateT>
+    static void for_each(F&& f, StateT& state) {
+      f(state.steps);
+      std::apply([&](auto&... lists) { (for_each_moment(f, lists), ...); }, state.moments);
+    }
+
+   private:
+    template <class F, class ListT>
+    static void for_each_moment(F& f, ListT& list) {
+      for (auto& moments : list) {
+        f(moments.first);
+        f(moments.second);
+      }
+    }
+  };
+
+  /// Zeros for each tensor that has a gradient; a frozen one costs nothing.
+  template <class ExecT, class ParametersT, class GradientsT>
+  State<ExecT> state(const ExecT& exec, const ParametersT& parameters, const GradientsT& gradients) const {
+    State<ExecT> made;
+    for_each_tensor(
+        [&](const auto& p, const auto&) {
+          using T = Compute<decltype(p)>;
+          made.template of<T>().push_back(
+              {{exec, "adamw.first_moment." + p.name, p}, {exec, "adamw.second_moment." + p.name, p}});
+        },
+        parameters, gradients);
+    return made;
+  }
+
+  /// One step with `learning_rate`.
+  template <class ExecT, class ParametersT, class GradientsT>
+  void step(const ExecT& exec, const ParametersT& parameters, const GradientsT& gradients, State<ExecT>& state) const {
+    step(exec, parameters, gradients, state, learning_rate);
+  }
+
+  /// One step with the learning rate that a schedule gives. Asynchronous, one kernel a tensor, no allocation.
+  /// \throws Error if the state was made for other tensors; then no parameter has changed.
+  template <class ExecT, class ParametersT, class GradientsT>
+  void step(const ExecT& exec, const ParametersT& parameters, const GradientsT& gradients, State<ExecT>& state,
+            double rate) const {
+    static const std::string label = "moe::adamw";
+    check(parameters, gradients, state);
+    const double t = double(++state.steps.value);
+    const double correction1 = 1 - std::pow(beta1, t), correction2 = 1 - std::pow(beta2, t);
+    Next next;
+    for_each_tensor(
+        [&](const auto& p, const auto& g) {
+          using T = Compute<decltype(p)>;
+          const auto& m = state.template of<T>()[next.template of<T>()++];
+          const double decay = p.traits.decay ? weight_decay : 0;
+          using ElementT = typename std::decay_t<decltype(p)>::value_type;
+          detail::launch_elements(exec, label, std::int64_t(p.storage.extent(0)),
+                                  detail::AdamWElement<ElementT, T>{
+                                      p.storage.data(), g.storage.data(), m.first.storage.data(),
+                                      m.second.storage.data(), T(1 - rate * decay), T(rate / correction1),
+                                      T(1 / std::sqrt(correction2)), T(1 - beta1), T(beta2), T(1 - beta2), T(epsilon)});
+        },
+        parameters, gradients);
+  }
+
+ private:
+  template <class TensorT>
+  using Compute = std::conditional_t<std::is_same_v<typename std::decay_t<TensorT>::value_type, double>, double, float>;
+
+  /// Which moments come next, for each of their types.
+  struct Next {
+    std::size_t floats = 0;
+    std::size_t doubles = 0;
+    template <class T>
+    std::size_t& of() {
+      if constexpr (std::is_same_v<T, double>) {
+        return doubles;
+      } else {
+        return floats;
+      }
+    }
+  };
+
+  template <class ExecT, class ParametersT, class GradientsT>
+  static void check(const ParametersT& parameters, const GradientsT& gradients, State<ExecT>& state) {
+    Next next;
+    for_each_tensor(
+        [&](const auto& p, const auto& g) {
+          const auto& list = state.template of<Compute<decltype(p)>>();
+          std::size_t& i = next.template of<Compute<decltype(p)>>();
+          detail::expect(i < list.size(), "moe::AdamW::step", "the state was made for fewer tensors");
+          detail::expect_extent("moe::AdamW::step", "elements of the gradient", p.storage.extent(0),
+                                g.storage.extent(0));
+          detail::expect_extent("moe::AdamW::step", "elements of the moments", p.storage.extent(0),
+                                list[i].first.storage.extent(0));
+          ++i;
+        },
+        parameters, gradients);
+    detail::expect(
+        next.floats == state.template of<float>().size() && next.doubles == state.template of<double>().size(),
+        "moe::AdamW::step", "the state was made for more tensors");
+  }
+};
+
+}  // namespace moe
