@@ -36,7 +36,7 @@ struct LossFreeBias {
 
   template <class TypesT, class ParametersT, class LoadT>
   void update(const Context<TypesT>& context, const ParametersT& router, const LoadT& load) const {
-    static const std::string label = "moe::loss_free_bias::update";
+    const std::string& label = detail::kernel_label<"moe::loss_free_bias::update">;
     using T = typename TypesT::compute;
     const int experts = context.shape.experts;
     detail::launch(context.exec, label, experts,

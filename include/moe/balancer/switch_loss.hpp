@@ -102,7 +102,7 @@ struct SwitchLoss {
   template <class TypesT>
   void loss(const Context<TypesT>& context, const Routing<TypesT>& routing, const Plan<TypesT>& plan,
             typename TypesT::compute* losses, const Workspace<TypesT>& workspace) const {
-    static const std::string label = "moe::switch_loss::loss";
+    const std::string& label = detail::kernel_label<"moe::switch_loss::loss">;
     using T = typename TypesT::compute;
     const int experts = context.shape.experts;
     sum_scores(context, routing, workspace);
@@ -118,7 +118,7 @@ struct SwitchLoss {
   void backward(const Context<TypesT>& context, const Routing<TypesT>& routing, const Plan<TypesT>& plan,
                 const MatrixT& d_scores, const MatrixT&, typename TypesT::compute scale,
                 const Workspace<TypesT>& workspace) const {
-    static const std::string label = "moe::switch_loss::backward";
+    const std::string& label = detail::kernel_label<"moe::switch_loss::backward">;
     sum_scores(context, routing, workspace);
     detail::launch(
         context.exec, label, context.num_tokens,
@@ -130,7 +130,7 @@ struct SwitchLoss {
   template <class TypesT>
   static void sum_scores(const Context<TypesT>& context, const Routing<TypesT>& routing,
                          const Workspace<TypesT>& workspace) {
-    static const std::string label = "moe::switch_loss::totals";
+    const std::string& label = detail::kernel_label<"moe::switch_loss::totals">;
     if (routing.scores_sum_to_one) return;
     detail::launch(context.exec, label, context.num_tokens,
                    detail::ScoreTotals<Routing<TypesT>>{routing, workspace.totals, context.shape.experts});

@@ -73,7 +73,7 @@ struct ZLoss {
   template <class TypesT>
   void loss(const Context<TypesT>& context, const Routing<TypesT>& routing, const Plan<TypesT>&,
             typename TypesT::compute* losses, const Workspace<TypesT>& column_sum) const {
-    static const std::string label = "moe::z_loss::loss";
+    const std::string& label = detail::kernel_label<"moe::z_loss::loss">;
     using T = typename TypesT::compute;
     column_sum(context.exec, label, context.num_tokens, 1,
                detail::SquaredLogSumExp<decltype(routing.logits)>{routing.logits, context.shape.experts},
@@ -83,7 +83,7 @@ struct ZLoss {
   template <class TypesT, class MatrixT>
   void backward(const Context<TypesT>& context, const Routing<TypesT>& routing, const Plan<TypesT>&, const MatrixT&,
                 const MatrixT& d_logits, typename TypesT::compute scale, const Workspace<TypesT>&) const {
-    static const std::string label = "moe::z_loss::backward";
+    const std::string& label = detail::kernel_label<"moe::z_loss::backward">;
     using T = typename TypesT::compute;
     detail::launch(
         context.exec, label, context.num_tokens,

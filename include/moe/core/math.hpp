@@ -114,7 +114,7 @@ MOE_INLINE Simd<T, N> from_bits(const Bits<T, N>& bits) {
 }
 template <class T, int N>
 MOE_INLINE void broadcast_bits(moe::detail::IntegerOf<T> value, Bits<T, N>& bits) {
-  moe::detail::broadcast<moe::detail::IntegerOf<T>, N>(value, bits, std::make_index_sequence<N>());
+  moe::detail::broadcast<moe::detail::IntegerOf<T>, N>(value, bits);
 }
 
 template <class T>

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <type_traits>
-#include <utility>
 
 /// \file
 /// Vectors of numbers for code that is written once, for a scalar and for a vector: epilogues and activations. A Simd
@@ -61,9 +60,10 @@ struct NativeVector {
 template <class T, int N>
 using Native = typename NativeVector<T, N>::type;
 
-template <class T, int N, std::size_t... I>
-MOE_INLINE void broadcast(T s, Native<T, N>& v, std::index_sequence<I...>) {
-  v = Native<T, N>{(void(I), s)...};
+/// A loop, because g++ makes one instruction of it, but a shuffle of each lane of an initialiser list.
+template <class T, int N>
+MOE_INLINE void broadcast(T s, Native<T, N>& v) {
+  for (int i = 0; i < N; ++i) v[i] = s;
 }
 
 /// Keeps a product from being contracted with a sum that uses it, which would make its bits depend on the target.
@@ -102,7 +102,7 @@ struct Simd {
   NativeT native;
 
   Simd() = default;
-  MOE_INLINE Simd(T s) { detail::broadcast<T, N>(s, native, std::make_index_sequence<N>()); }
+  MOE_INLINE Simd(T s) { detail::broadcast<T, N>(s, native); }
   MOE_INLINE explicit Simd(const NativeT& v) : native(v) {}
   MOE_INLINE Simd(const Simd& other) : native(other.native) {}
   MOE_INLINE Simd& operator=(const Simd& other) {

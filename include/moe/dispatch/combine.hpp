@@ -69,7 +69,7 @@ struct Combine {
   template <class TypesT, class RowsT, class ViewT>
   void combine(const Context<TypesT>& context, const Routing<TypesT>& routing, const Plan<TypesT>& plan,
                const RowsT& rows, const ViewT& y, typename TypesT::compute beta) const {
-    static const std::string label = "moe::combine::forward";
+    const std::string& label = detail::kernel_label<"moe::combine::forward">;
     gather(context, label, plan, routing.gates, rows, y, beta);
   }
 
@@ -77,8 +77,8 @@ struct Combine {
   template <class TypesT, class RowGatesT, class RowsT, class GatesT, class ViewT>
   void combine_backward(const Context<TypesT>& context, const Plan<TypesT>& plan, const RowGatesT& d_gate_rows,
                         const RowsT& d_rows, const GatesT& d_gates, const ViewT& dx) const {
-    static const std::string gates_label = "moe::combine::d_gates";
-    static const std::string label = "moe::combine::backward";
+    const std::string& gates_label = detail::kernel_label<"moe::combine::d_gates">;
+    const std::string& label = detail::kernel_label<"moe::combine::backward">;
     using PlanT = Plan<TypesT>;
     detail::launch(context.exec, gates_label, context.num_tokens,
                    detail::GatherGates<PlanT, RowGatesT, GatesT>{plan, d_gate_rows, d_gates});

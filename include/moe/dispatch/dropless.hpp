@@ -120,9 +120,9 @@ struct Dropless : Combine {
   template <class TypesT>
   void plan(const Context<TypesT>& context, const Routing<TypesT>& routing, const Plan<TypesT>& plan,
             const Workspace<TypesT>& workspace) const {
-    static const std::string count_label = "moe::dropless::count";
-    static const std::string scan_label = "moe::dropless::scan";
-    static const std::string place_label = "moe::dropless::place";
+    const std::string& count_label = detail::kernel_label<"moe::dropless::count">;
+    const std::string& scan_label = detail::kernel_label<"moe::dropless::scan">;
+    const std::string& place_label = detail::kernel_label<"moe::dropless::place">;
     using RoutingT = Routing<TypesT>;
     using PlanT = Plan<TypesT>;
     const int tokens = context.num_tokens, experts = context.shape.experts, blocks = num_blocks(tokens);

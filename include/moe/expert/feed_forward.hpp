@@ -161,8 +161,8 @@ struct FeedForward {
   template <class TypesT, class SourceT, class RowsT, class TapeT>
   void forward(const Context<TypesT>& context, const Parameters<TypesT>& p, const Segments& segments, const SourceT& x,
                const RowsT& rows, const TapeT& tape, const Workspace<TypesT>& workspace) const {
-    static const std::string in_label = "moe::expert::in";
-    static const std::string down_label = "moe::expert::down";
+    const std::string& in_label = detail::kernel_label<"moe::expert::in">;
+    const std::string& down_label = detail::kernel_label<"moe::expert::down">;
     using T = typename TypesT::storage;
     constexpr bool keep = !std::is_same_v<TapeT, NoTape>;
     detail::Activate<T, ActivationT, keep> activate{workspace.h, {}};
@@ -179,11 +179,11 @@ struct FeedForward {
                 const Segments& segments, const SourceT& x, const DeltaT& dy, const GatesT& d_gate_rows,
                 const RowsT& d_rows, const Parameters<TypesT>& g, const Backward& options,
                 const Workspace<TypesT>& workspace) const {
-    static const std::string down_label = "moe::expert::backward_down";
-    static const std::string dots_label = "moe::expert::backward_gates";
-    static const std::string d_down_label = "moe::expert::d_down";
-    static const std::string in_label = "moe::expert::backward_in";
-    static const std::string d_in_label = "moe::expert::d_in";
+    const std::string& down_label = detail::kernel_label<"moe::expert::backward_down">;
+    const std::string& dots_label = detail::kernel_label<"moe::expert::backward_gates">;
+    const std::string& d_down_label = detail::kernel_label<"moe::expert::d_down">;
+    const std::string& in_label = detail::kernel_label<"moe::expert::backward_in">;
+    const std::string& d_in_label = detail::kernel_label<"moe::expert::d_in">;
     using T = typename TypesT::storage;
     const auto& engine = context.engine;
     const std::int64_t groups = dot_groups(context.shape);

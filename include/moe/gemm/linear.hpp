@@ -1,5 +1,6 @@
 #pragma once
 
+#include <moe/core/kernel.hpp>
 #include <moe/core/parameters.hpp>
 #include <moe/core/reduce.hpp>
 #include <moe/core/types.hpp>
@@ -60,7 +61,7 @@ struct DenseMap {
   template <class ExecT, class EngineT, class ParametersT, class SourceT, class T>
   static void forward(const ExecT& exec, const EngineT& engine, const ParametersT& p, int num_tokens, const SourceT& x,
                       const OutputRows<T>& out) {
-    static const std::string label = "moe::linear::forward";
+    const std::string& label = kernel_label<"moe::linear::forward">;
     const Segments all{.max_rows = num_tokens};
     if constexpr (has_bias) {
       engine.forward(exec, label, all, x, p.weight.weights(), StoreBiasedRows<T>{out, p.bias.storage.data()});
@@ -73,8 +74,8 @@ struct DenseMap {
   template <class ExecT, class EngineT, class GradientsT, class DeltaT, class SourceT, class SumT>
   static void backward_parameters(const ExecT& exec, const EngineT& engine, const GradientsT& g, int num_tokens,
                                   const DeltaT& delta, const SourceT& x, const SumT& column_sum, bool accumulate) {
-    static const std::string label = "moe::linear::backward_weight";
-    static const std::string bias_label = "moe::linear::backward_bias";
+    const std::string& label = kernel_label<"moe::linear::backward_weight">;
+    const std::string& bias_label = kernel_label<"moe::linear::backward_bias">;
     if (!g.weight.empty()) {
       engine.backward_weights(exec, label, Segments{.max_rows = num_tokens}, delta, x, g.weight.mutable_weights(),
                               accumulate);
@@ -92,7 +93,7 @@ struct DenseMap {
   template <class ExecT, class EngineT, class ParametersT, class DeltaT, class EpilogueT>
   static void backward_rows(const ExecT& exec, const EngineT& engine, const ParametersT& p, int num_tokens,
                             const DeltaT& delta, const EpilogueT& epilogue) {
-    static const std::string label = "moe::linear::backward_rows";
+    const std::string& label = kernel_label<"moe::linear::backward_rows">;
     engine.backward_rows(exec, label, Segments{.max_rows = num_tokens}, delta, p.weight.weights(), epilogue);
   }
 };

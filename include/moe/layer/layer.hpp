@@ -190,7 +190,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   void backward(const ExecT& exec, const Parameters<ExecT>& p, const TapeT& tape, const DyT& dy, const DxT& dx,
                 const Parameters<ExecT>& g, WorkspaceT& workspace, const Backward& options = {}) const {
     using memory = typename ExecT::memory_space;
-    static const std::string zero_label = "moe::layer::zero";
+    const std::string& zero_label = detail::kernel_label<"moe::layer::zero">;
     detail::expect(workspace.use == Use::training, "moe::Layer::backward",
                    "the workspace was made for inference; make it with Use::training");
     const int tokens = int(tape.x.extent(0));
@@ -225,7 +225,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   /// again from zero.
   template <class ExecT, class TapeT>
   void update(const ExecT& exec, const Parameters<ExecT>& p, TapeT& tape) const {
-    static const std::string label = "moe::layer::zero";
+    const std::string& label = detail::kernel_label<"moe::layer::zero">;
     Context<TypesOf<ExecT>> context{exec, shape_, {}, 0};
     detail::balancing::update(balancer_, context, p.router, tape.load);
     for (const auto& counter : {tape.load, tape.dropped, tape.non_finite}) {
@@ -385,7 +385,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   template <class TypesT, class TapeT, class WorkspaceT>
   void count(const Context<TypesT>& context, const Routing<TypesT>& routing, const Plan<TypesT>& plan,
              const TapeT& tape, const WorkspaceT& workspace) const {
-    static const std::string label = "moe::layer::count";
+    const std::string& label = detail::kernel_label<"moe::layer::count">;
     detail::launch(context.exec, label, shape_.experts,
                    detail::AddLoad<decltype(tape.load)>{tape.load, tape.dropped, plan.load, plan.offsets.data()});
     workspace.count(context.exec, label, context.num_tokens, 1,

@@ -22,7 +22,7 @@ struct AddMatrix {
 /// to += from
 template <class ExecT, class FromT, class ToT>
 void add_matrix(const ExecT& exec, const FromT& from, const ToT& to) {
-  static const std::string label = "moe::residual::add";
+  const std::string& label = kernel_label<"moe::residual::add">;
   launch(exec, label, std::int64_t(to.extent(0) * to.extent(1)), AddMatrix<FromT, ToT>{from, to});
 }
 

@@ -147,7 +147,7 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
   template <class ExecT, class TapeT, class DyT, class DxT, class WorkspaceT>
   void backward(const ExecT& exec, const Parameters<ExecT>& p, const TapeT& tape, const DyT& dy, const DxT& dx,
                 const Parameters<ExecT>& g, WorkspaceT& workspace, const Backward& options = {}) const {
-    static const std::string label = "moe::rms_norm::backward";
+    const std::string& label = detail::kernel_label<"moe::rms_norm::backward">;
     using memory = typename ExecT::memory_space;
     const std::int64_t tokens = std::int64_t(tape.x.extent(0));
     const auto d_out =
@@ -195,7 +195,7 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
   }
   template <class ExecT, class XT, class YT, class ScalesT>
   void run(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, const ScalesT& scales) const {
-    static const std::string label = "moe::rms_norm::forward";
+    const std::string& label = detail::kernel_label<"moe::rms_norm::forward">;
     using memory = typename ExecT::memory_space;
     const auto out =
         detail::checked_matrix<storage, memory>("moe::RmsNorm::forward, y", y, x.extent(0), std::size_t(hidden()));

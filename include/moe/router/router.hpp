@@ -121,7 +121,7 @@ struct Router {
   template <class TypesT, class InputsT, class TapeT>
   void route(const Context<TypesT>& context, const Parameters<TypesT>& p, const InputsT& in,
              const Routing<TypesT>& routing, const TapeT&, const Workspace<TypesT>&) const {
-    static const std::string label = "moe::router::route";
+    const std::string& label = detail::kernel_label<"moe::router::route">;
     projection.forward(context, p, in, routing.logits);
     detail::launch(context.exec, label, context.num_tokens,
                    detail::RouteToken<Routing<TypesT>, ScoreT, SelectT, WeighT>{
@@ -135,7 +135,7 @@ struct Router {
                 const Routing<TypesT>& routing, const TapeT&, const MatrixT& d_gates, const MatrixT& d_scores,
                 const MatrixT& d_logits, const DxT& dx, const Parameters<TypesT>& g, const Backward& options,
                 const Workspace<TypesT>& workspace) const {
-    static const std::string label = "moe::router::backward";
+    const std::string& label = detail::kernel_label<"moe::router::backward">;
     detail::launch(context.exec, label, context.num_tokens,
                    detail::RouteTokenBackward<Routing<TypesT>, ScoreT, WeighT>{routing, d_gates, d_scores, d_logits,
                                                                                context.shape.experts, score, weigh});
