@@ -1,0 +1,32 @@
+// Prints a digest of everything that a few models compute: results, gradients, losses, parameters after some steps. Run
+// with different numbers of threads, it must print the same.
+
+#include "support/runs.hpp"
+
+#include <Kokkos_Core.hpp>
+
+#include <cstdio>
+#include <string>
+
+namespace {
+
+template <class EngineT>
+void print(const char* engine_name, const EngineT& engine) {
+  const Kokkos::DefaultExecutionSpace exec;
+  moe_tests::for_each_model(engine, [&](const std::string& name, const auto& block) {
+    for (const int tokens : {1, 33, 222}) {
+      for (const auto& [what, hash] : moe_tests::train(exec, block, tokens, tokens + 5, 4)) {
+        std::printf("%s %s %d tokens, %s: %016llx\n", engine_name, name.c_str(), tokens, what.c_str(),
+                    static_cast<unsigned long long>(hash));
+      }
+    }
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Kokkos::ScopeGuard guard(argc, argv);
+  print("best", moe::BestEngine{});
+  print("portable", moe::PortableTeams{});
+}

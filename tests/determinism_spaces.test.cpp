@@ -1,0 +1,21 @@
+// The same bits on one execution space and on another of the same machine.
+
+#include "support/runs.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <string>
+
+#if defined(KOKKOS_ENABLE_SERIAL) && defined(KOKKOS_ENABLE_OPENMP)
+
+TEST_CASE("the same bits on Serial and on OpenMP", "[determinism]") {
+  moe_tests::for_each_model(moe::BestEngine{}, [](const std::string& name, const auto& block) {
+    for (const int tokens : {1, 33, 222}) {
+      INFO(name << ", " << tokens << " tokens");
+      CHECK(moe_tests::difference(moe_tests::train(Kokkos::Serial(), block, tokens, tokens, 2),
+                                  moe_tests::train(Kokkos::OpenMP(), block, tokens, tokens, 2)) == "");
+    }
+  });
+}
+
+#endif

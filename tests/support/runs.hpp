@@ -1,0 +1,185 @@
+#pragma once
+
+/// \file
+/// What the tests of a property that every model must have (the same bits, no allocation, no fence) are run on.
+
+#include <moe/moe.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace moe_tests {
+
+/// Calls f(name, block) for a few models that use every policy between them, with sizes off every tile and vector.
+template <class EngineT, class F>
+void for_each_model(const EngineT& engine, F&& f) {
+  using moe::Precision;
+  const moe::Shape<> shape{.experts = 6, .hidden = 36, .intermediate = 52};
+  const moe::Layer softmax{shape,           moe::SoftmaxTopK<2>{},
+                           moe::SwiGlu{},   moe::Balance{moe::SwitchLoss{.weight = 0.01f}, moe::ZLoss{}},
+                           moe::Dropless{}, Precision<float>{},
+                           engine};
+  const moe::Layer sigmoid{moe::Shape<9, 36, 21>{},
+                           moe::SigmoidTopK<3, moe::Normalise, moe::SelectionBias>{},
+                           moe::Mlp<moe::Gelu>{},
+                           moe::Balance{moe::SwitchLoss{}, moe::LossFreeBias{}},
+                           moe::Dropless{},
+                           Precision<float>{},
+                           engine};
+  using Biased =
+      moe::Router<moe::LinearProjection<moe::WithBias>, moe::Softmax, moe::TopK<moe::dynamic>, moe::Normalise>;
+  const moe::Layer biased{moe::Shape<>{.experts = 5, .hidden = 33, .intermediate = 19},
+                          Biased{.select = {.k = 4}},
+                          moe::GatedMlp<moe::Relu>{},
+                          moe::NoBalance{},
+                          moe::Dropless{},
+                          Precision<double>{},
+                          engine};
+  f("softmax", softmax);
+  f("sigmoid", sigmoid);
+  f("biased", biased);
+  f("chain", moe::Chain{moe::Residual{moe::Chain{moe::RmsNorm{36}, softmax}}, moe::Residual{sigmoid},
+                        moe::Linear{36, 36, moe::WithBias{}, Precision<float>{}, engine}});
+}
+
+template <class T, class ExecT>
+using Rows = Kokkos::View<T**, Kokkos::LayoutRight, typename ExecT::memory_space>;
+
+/// [rows, columns] of numbers around zero, by position.
+template <class T, class ExecT>
+Rows<T, ExecT> waves(const ExecT& exec, int rows, int columns, double frequency) {
+  Rows<T, ExecT> view("waves", rows, columns);
+  const auto host = Kokkos::create_mirror_view(Kokkos::HostSpace(), view);
+  for (int t = 0; t < rows; ++t) {
+    for (int c = 0; c < columns; ++c) host(t, c) = T(std::sin(frequency * (t * columns + c + 1)));
+  }
+  Kokkos::deep_copy(exec, view, host);
+  exec.fence();
+  return view;
+}
+
+/// parameter -= 0.5 * gradient, element by element.
+template <class T>
+struct Descend {
+  T* parameter;
+  const T* gradient;
+  KOKKOS_FUNCTION void operator()(std::int64_t i) const { parameter[i] -= T(0.5) * gradient[i]; }
+};
+
+/// A block with everything that running and training it takes, for `tokens` out of up to `max_tokens`.
+template <class ExecT, class BlockT>
+struct Run {
+  using T = typename BlockT::storage;
+
+  ExecT exec;
+  BlockT block;
+  Rows<T, ExecT> x, y, dy, dx;
+  decltype(std::declval<BlockT>().parameters(ExecT())) parameters, gradients;
+  decltype(std::declval<BlockT>().tape(ExecT(), 1)) tape;
+  decltype(std::declval<BlockT>().workspace(ExecT(), 1)) workspace;
+
+  Run(const ExecT& exec_, const BlockT& block_, int tokens, int max_tokens)
+      : exec(exec_),
+        block(block_),
+        x(waves<T>(exec, tokens, block.hidden(), 0.7)),
+        y(waves<T>(exec, tokens, block.hidden(), 0)),
+        dy(waves<T>(exec, tokens, block.hidden(), 1.3)),
+        dx(waves<T>(exec, tokens, block.hidden(), 0)),
+        parameters(block.parameters(exec, 7)),
+        gradients(block.gradients(exec)),
+        tape(block.tape(exec, max_tokens)),
+        workspace(block.workspace(exec, max_tokens)) {
+    exec.fence();
+  }
+
+  void infer() { block.forward(exec, parameters, x, y, workspace); }
+  void forward() { block.forward(exec, parameters, x, y, tape, workspace); }
+  void backward() { block.backward(exec, parameters, tape, dy, dx, gradients, workspace); }
+  void update() { block.update(exec, parameters, tape); }
+
+  /// A step of gradient descent: what it changes must not depend on an optimiser's own correctness.
+  void descend() {
+    moe::for_each_tensor(
+        [&](auto& p, auto& g) {
+          using Value = typename std::decay_t<decltype(p)>::value_type;
+          moe::detail::launch(exec, descend_label, p.storage.size(),
+                              Descend<Value>{p.storage.data(), g.storage.data()});
+        },
+        parameters, gradients);
+  }
+
+ private:
+  inline static const std::string descend_label = "moe_tests::descend";
+};
+
+/// FNV-1a of bytes, 64 bits.
+inline std::uint64_t fnv1a(const void* data, std::size_t size, std::uint64_t hash = 0xcbf29ce484222325u) {
+  const auto* const bytes = static_cast<const unsigned char*>(data);
+  for (std::size_t i = 0; i < size; ++i) hash = (hash ^ bytes[i]) * 0x100000001b3u;
+  return hash;
+}
+
+/// Of all elements of a contiguous view.
+template <class ViewT>
+std::uint64_t digest(const ViewT& view) {
+  const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), view);
+  return fnv1a(host.data(), host.size() * sizeof(typename ViewT::value_type));
+}
+
+using Digests = std::vector<std::pair<std::string, std::uint64_t>>;
+
+/// What differs first; empty if nothing does.
+inline std::string difference(const Digests& expected, const Digests& got) {
+  if (expected.size() != got.size()) return "the number of results";
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    if (expected[i] != got[i]) return expected[i].first;
+  }
+  return {};
+}
+
+/// Everything that a run has computed: results, gradients, parameters, losses, loads.
+template <class RunT>
+void append_digests(Digests& all, const std::string& when, RunT& run) {
+  run.exec.fence();
+  all.emplace_back(when + "y", digest(run.y));
+  all.emplace_back(when + "dx", digest(run.dx));
+  const auto of = [&](const std::string& prefix) {
+    return [&all, prefix](auto& tensor) { all.emplace_back(prefix + tensor.name, digest(tensor.storage)); };
+  };
+  moe::for_each_tensor(of(when + "d "), run.gradients);
+  moe::for_each_tensor(of(when), run.parameters);
+  int number = 0;
+  run.block.visit(run.tape, [&](const auto&, const auto& tape) {
+    const std::string layer = when + "layer " + std::to_string(number++) + " ";
+    all.emplace_back(layer + "losses", digest(tape.losses));
+    all.emplace_back(layer + "load", digest(tape.load));
+    const auto routing = tape.routing.first(int(run.y.extent(0)));
+    all.emplace_back(layer + "ids", digest(routing.ids));
+    all.emplace_back(layer + "gates", digest(routing.gates));
+  });
+}
+
+/// Inference, then a few steps of training; all that came out.
+template <class ExecT, class BlockT>
+Digests train(const ExecT& exec, const BlockT& block, int tokens, int max_tokens, int steps) {
+  Run run(exec, block, tokens, max_tokens);
+  run.infer();
+  exec.fence();
+  Digests all = {{"inferred y", digest(run.y)}};
+  for (int step = 1; step <= steps; ++step) {
+    run.forward();
+    run.backward();
+    run.descend();
+    if (step == 1 || step == steps) append_digests(all, "step " + std::to_string(step) + " ", run);
+    run.update();
+  }
+  return all;
+}
+
+}  // namespace moe_tests
