@@ -29,7 +29,8 @@ auto carve(const ExecT& exec, const Kokkos::View<std::byte*, typename ExecT::mem
   Kokkos::deep_copy(exec, memory, std::byte(0));
   const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
   const std::size_t skip = (ArenaT::alignment - address % ArenaT::alignment) % ArenaT::alignment;
-  expect(skip <= memory.size(), "moe::workspace", "the memory is smaller than workspace_bytes or tape_bytes");
+  expect(memory.data() != nullptr && skip <= memory.size(), "moe::workspace",
+         "the memory is smaller than workspace_bytes or tape_bytes");
   ArenaT arena(memory.data() + skip, memory.size() - skip);
   using ContentT = decltype(make(arena));
   return Owned<ContentT, typename ExecT::memory_space>{make(arena), memory};
@@ -89,12 +90,13 @@ class Block {
   template <class ExecT>
   auto workspace(const ExecT& exec, int max_tokens,
                  const Kokkos::View<std::byte*, typename ExecT::memory_space>& memory, Use use = Use::training) const {
-    detail::expect_at_least("moe::workspace", "max_tokens", 0, max_tokens);
+    expect_tokens("moe::workspace", max_tokens);
     return detail::carve(exec, memory,
                          [&](auto& arena) { return block().make_workspace(exec, arena, max_tokens, use); });
   }
   template <class ExecT>
   std::size_t workspace_bytes(const ExecT& exec, int max_tokens, Use use = Use::training) const {
+    expect_tokens("moe::workspace", max_tokens);
     return detail::measure<ExecT>([&](auto& arena) { return block().make_workspace(exec, arena, max_tokens, use); });
   }
 
@@ -107,15 +109,19 @@ class Block {
   template <class ExecT>
   auto tape(const ExecT& exec, int max_tokens,
             const Kokkos::View<std::byte*, typename ExecT::memory_space>& memory) const {
-    detail::expect_at_least("moe::tape", "max_tokens", 0, max_tokens);
+    expect_tokens("moe::tape", max_tokens);
     return detail::carve(exec, memory, [&](auto& arena) { return block().make_tape(exec, arena, max_tokens); });
   }
   template <class ExecT>
   std::size_t tape_bytes(const ExecT& exec, int max_tokens) const {
+    expect_tokens("moe::tape", max_tokens);
     return detail::measure<ExecT>([&](auto& arena) { return block().make_tape(exec, arena, max_tokens); });
   }
 
  private:
+  static void expect_tokens(const char* where, int max_tokens) {
+    detail::expect_at_least(where, "max_tokens", 0, max_tokens);
+  }
   const BlockT& block() const { return static_cast<const BlockT&>(*this); }
 };
 

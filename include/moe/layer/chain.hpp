@@ -56,8 +56,9 @@ class Chain : public Block<Chain<BlocksT...>> {
   template <class ExecT>
   using Workspace = Links<std::tuple<typename BlocksT::template Workspace<ExecT>...>, typename ExecT::memory_space>;
 
-  /// \throws Error if the blocks have not all the same width.
+  /// \throws Error if the blocks have not all the same width, in and out.
   explicit Chain(const BlocksT&... blocks) : blocks_(blocks...) {
+    detail::expect_at_least("moe::Chain", "hidden of the first block (in = out)", 1, hidden());
     (detail::expect_extent("moe::Chain", "hidden of every block", hidden(), blocks.hidden()), ...);
   }
 

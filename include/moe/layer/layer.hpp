@@ -171,6 +171,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   template <class ExecT, class XT, class YT, class TapeT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, TapeT& tape,
                WorkspaceT& workspace) const {
+    expect_training("moe::Layer::forward", workspace);
     const auto in = inputs_of<ExecT>("moe::Layer::forward", x, std::min(tape.max_tokens, workspace.max_tokens));
     const int tokens = int(in.x.extent(0));
     const auto routing = tape.routing.first(tokens);
@@ -191,9 +192,10 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
                 const Parameters<ExecT>& g, WorkspaceT& workspace, const Backward& options = {}) const {
     using memory = typename ExecT::memory_space;
     const std::string& zero_label = detail::kernel_label<"moe::layer::zero">;
-    detail::expect(workspace.use == Use::training, "moe::Layer::backward",
-                   "the workspace was made for inference; make it with Use::training");
     const int tokens = int(tape.x.extent(0));
+    expect_training("moe::Layer::backward", workspace);
+    detail::expect_at_most("moe::Layer::backward", "tokens (max_tokens of the workspace)", workspace.max_tokens,
+                           tokens);
     const auto d_out = detail::checked_matrix<const storage, memory>("moe::Layer::backward, dy", dy, tokens, hidden());
     const auto d_in = detail::checked_matrix<storage, memory>("moe::Layer::backward, dx", dx, tokens, hidden());
     const auto context = this->context<ExecT>(exec, workspace, tokens);
@@ -281,6 +283,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     const auto in = inputs_of<ExecT>("moe::Layer::apply", x, workspace.max_tokens);
     const int tokens = int(in.x.extent(0));
     detail::expect_extent("moe::Layer::apply", "tokens of the routing", tokens, routing.num_tokens());
+    detail::expect_extent("moe::Layer::apply", "tokens of the plan", tokens, std::int64_t(plan.rows.extent(0)));
     run_experts(context<ExecT>(exec, workspace, tokens), p, in, routing, plan, y, NoTape{}, workspace);
   }
 
@@ -359,6 +362,11 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     return {arena, max_tokens, slots(), max_rows(max_tokens), shape_.experts};
   }
 
+  template <class WorkspaceT>
+  static void expect_training(const char* where, const WorkspaceT& workspace) {
+    detail::expect(workspace.use == Use::training, where,
+                   "the workspace was made for inference; make it with Use::training");
+  }
   template <class ExecT, class XT>
   auto inputs_of(const char* where, const XT& x, int max_tokens) const {
     return detail::checked_inputs<storage, typename ExecT::memory_space>(where, x, hidden(), max_tokens);

@@ -63,6 +63,8 @@ class Linear : public Block<Linear<BiasT, PrecisionT, EngineT>> {
                 const Parameters<ExecT>& g, WorkspaceT& workspace, const Backward& options = {}) const {
     using memory = typename ExecT::memory_space;
     const int tokens = int(tape.x.extent(0));
+    detail::expect_at_most("moe::Linear::backward", "tokens (max_tokens of the workspace)", workspace.max_tokens,
+                           tokens);
     const auto d_out = detail::checked_matrix<const storage, memory>("moe::Linear::backward, dy", dy, tokens, out_);
     const auto d_in = detail::checked_matrix<storage, memory>("moe::Linear::backward, dx", dx, tokens, in_);
     const auto delta = source(d_out);

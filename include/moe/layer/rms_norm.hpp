@@ -123,6 +123,7 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
     Vector<compute, typename ExecT::memory_space> scales;
     detail::ColumnSum<compute> column_sum;
     int max_tokens = 0;
+    Use use = Use::training;
   };
 
   /// \throws Error if hidden is not positive.
@@ -150,6 +151,10 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
     const std::string& label = detail::kernel_label<"moe::rms_norm::backward">;
     using memory = typename ExecT::memory_space;
     const std::int64_t tokens = std::int64_t(tape.x.extent(0));
+    detail::expect(workspace.use == Use::training, "moe::RmsNorm::backward",
+                   "the workspace was made for inference; make it with Use::training");
+    detail::expect_at_most("moe::RmsNorm::backward", "tokens (max_tokens of the workspace)", workspace.max_tokens,
+                           tokens);
     const auto d_out =
         detail::checked_matrix<const storage, memory>("moe::RmsNorm::backward, dy", dy, tokens, hidden());
     const auto d_in = detail::checked_matrix<storage, memory>("moe::RmsNorm::backward, dx", dx, tokens, hidden());
@@ -184,7 +189,7 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
     return {
         arena.template vector<compute>(max_tokens),
         use == Use::training ? detail::ColumnSum<compute>(arena, max_tokens, hidden()) : detail::ColumnSum<compute>(),
-        max_tokens};
+        max_tokens, use};
   }
 
  private:
