@@ -125,7 +125,7 @@ struct AdamW {
   template <class ExecT, class ParametersT, class GradientsT>
   void step(const ExecT& exec, const ParametersT& parameters, const GradientsT& gradients, State<ExecT>& state,
             double rate) const {
-    static const std::string label = "moe::adamw";
+    const std::string& label = detail::kernel_label<"moe::adamw">;
     check(parameters, gradients, state);
     const double t = double(++state.steps.value);
     const double correction1 = 1 - std::pow(beta1, t), correction2 = 1 - std::pow(beta2, t);

@@ -113,8 +113,8 @@ struct ClipNorm {
   /// \throws Error if the workspace was made for other gradients.
   template <class ExecT, class... GradientsT>
   void operator()(const ExecT& exec, const Workspace<ExecT>& workspace, const GradientsT&... gradients) const {
-    static const std::string sum_label = "moe::clip_norm::sum";
-    static const std::string scale_label = "moe::clip_norm::scale";
+    const std::string& sum_label = detail::kernel_label<"moe::clip_norm::sum">;
+    const std::string& scale_label = detail::kernel_label<"moe::clip_norm::scale">;
     detail::expect_extent("moe::ClipNorm", "blocks of the workspace", blocks(gradients...),
                           std::int64_t(workspace.partial.extent(0)));
     double* partial = workspace.partial.data();

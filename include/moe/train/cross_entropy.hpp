@@ -203,9 +203,9 @@ struct CrossEntropy {
   template <class ExecT, class LogitsT, class TargetsT, class T, class MemoryT>
   void run(const ExecT& exec, const LogitsT& logits, const TargetsT& targets, const Matrix<T, MemoryT>& d_logits,
            const Workspace<T, MemoryT>& workspace, double scale) const {
-    static const std::string count_label = "moe::cross_entropy::count";
-    static const std::string row_label = "moe::cross_entropy::rows";
-    static const std::string sum_label = "moe::cross_entropy::sum";
+    const std::string& count_label = detail::kernel_label<"moe::cross_entropy::count">;
+    const std::string& row_label = detail::kernel_label<"moe::cross_entropy::rows">;
+    const std::string& sum_label = detail::kernel_label<"moe::cross_entropy::sum">;
     static_assert(Kokkos::is_view_v<TargetsT>, "moe: targets must be a Kokkos::View of integers of rank 1, [tokens]");
     static_assert(TargetsT::rank == 1 && std::is_integral_v<typename TargetsT::non_const_value_type>,
                   "moe: targets must be a Kokkos::View of integers of rank 1, [tokens]");

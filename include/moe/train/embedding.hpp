@@ -233,7 +233,7 @@ class Embedding : public Block<Embedding<PrecisionT>> {
   template <class ExecT, class IdsT, class YT, class TapeT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const IdsT& ids, const YT& y, TapeT& tape,
                WorkspaceT& workspace) const {
-    static const std::string label = "moe::embedding::keep";
+    const std::string& label = detail::kernel_label<"moe::embedding::keep">;
     check(ids, std::min(tape.max_tokens, workspace.max_tokens));
     run(exec, p, ids, y);
     tape.num_tokens = std::int64_t(ids.extent(0));
@@ -246,8 +246,8 @@ class Embedding : public Block<Embedding<PrecisionT>> {
   template <class ExecT, class TapeT, class DyT, class WorkspaceT>
   void backward(const ExecT& exec, const Parameters<ExecT>&, const TapeT& tape, const DyT& dy,
                 const Parameters<ExecT>& g, WorkspaceT& workspace, const Backward& options = {}) const {
-    static const std::string sort_label = "moe::embedding::sort";
-    static const std::string sum_label = "moe::embedding::backward";
+    const std::string& sort_label = detail::kernel_label<"moe::embedding::sort">;
+    const std::string& sum_label = detail::kernel_label<"moe::embedding::backward">;
     using In = Matrix<const storage, typename ExecT::memory_space>;
     const In delta = detail::checked_matrix<const storage, typename ExecT::memory_space>(
         "moe::Embedding::backward, dy", dy, std::size_t(tape.num_tokens), std::size_t(out()));
@@ -261,10 +261,10 @@ class Embedding : public Block<Embedding<PrecisionT>> {
         exec, sort_label, blocks,
         detail::PlaceIds{ids, workspace.counts, workspace.offsets, workspace.order, count, block_size(), rows_});
     const int chunks = (width_ + detail::embedding_columns - 1) / detail::embedding_columns;
-    // Dynamic: neighbouring rows are often all frequent (letters) or all rare.
-    Kokkos::parallel_for(sum_label,
-                         Kokkos::RangePolicy<ExecT, Kokkos::Schedule<Kokkos::Dynamic>, Kokkos::IndexType<std::int64_t>>(
-                             exec, 0, std::int64_t(rows_) * chunks),
+    // Dynamic: neighbouring rows are often all frequent (letters) or all rare. The chunk is given for the reason that
+    // detail::launch gives it.
+    using PolicyT = Kokkos::RangePolicy<ExecT, Kokkos::Schedule<Kokkos::Dynamic>, Kokkos::IndexType<std::int64_t>>;
+    Kokkos::parallel_for(sum_label, PolicyT(exec, 0, std::int64_t(rows_) * chunks, Kokkos::ChunkSize(4)),
                          detail::SumRows<storage, In>{g.weight.storage.data(), delta, workspace.offsets,
                                                       workspace.order, places_, width_, options.accumulate});
   }
@@ -312,7 +312,7 @@ class Embedding : public Block<Embedding<PrecisionT>> {
   }
   template <class ExecT, class IdsT, class YT>
   void run(const ExecT& exec, const Parameters<ExecT>& p, const IdsT& ids, const YT& y) const {
-    static const std::string label = "moe::embedding::forward";
+    const std::string& label = detail::kernel_label<"moe::embedding::forward">;
     using Out = Matrix<storage, typename ExecT::memory_space>;
     const Out to = detail::checked_matrix<storage, typename ExecT::memory_space>("moe::Embedding::forward, y", y,
                                                                                  ids.extent(0), std::size_t(out()));
