@@ -43,6 +43,7 @@ KOKKOS_FUNCTION void blend(const M&, const V&, const V&, V&);
 template <class T, int N>
 struct NativeVector {
   using type = LaneArray<T, N>;
+  using unaligned = type;
 };
 #else
 template <class M, class V>
@@ -53,12 +54,16 @@ MOE_INLINE void blend(const M& mask, const V& a, const V& b, V& result) {
 template <class T, int N>
 struct NativeVector {
   typedef T type __attribute__((vector_size(N * sizeof(T))));
+  typedef T unaligned __attribute__((vector_size(N * sizeof(T)), aligned(sizeof(T))));
 };
 #endif
 
 /// The compiler's vector of N elements.
 template <class T, int N>
 using Native = typename NativeVector<T, N>::type;
+/// The same in memory, where it needs no alignment of its own.
+template <class T, int N>
+using UnalignedNative = typename NativeVector<T, N>::unaligned;
 
 /// A loop, because g++ makes one instruction of it, but a shuffle of each lane of an initialiser list.
 template <class T, int N>

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <moe/core/kernel.hpp>
+#include <moe/core/operands.hpp>
+#include <moe/gemm/engine.hpp>
+#include <moe/gemm/host/isa.hpp>
+#include <moe/gemm/host/rows.hpp>
+#include <moe/gemm/host/scratch.hpp>
+#include <moe/gemm/host/weights.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <string>
+#include <type_traits>
+
+namespace moe {
+
+/// The engine for CPUs: Serial, OpenMP, Threads. Matrices in panels; rows are packed in tiles, once per thread and
+/// chunk; the leaves are those of `host_isa()` at the time it is made. One launch per product, in which threads take
+/// tasks from a shared counter.
+///
+/// Scratch per thread: a chunk of at most 192 packed rows (2 MiB, or 64 rows where that is more), a block of lines (128 KiB)
+/// and of sums (96 KiB). It depends on limits.rows and limits.columns only. AccT is the type of the weights.
+template <class ExecT, class AccT>
+class HostEngine {
+  static_assert(Kokkos::SpaceAccessibility<Kokkos::HostSpace, typename ExecT::memory_space>::accessible,
+                "moe::HostEngine: the execution space must be one of the host: Serial, OpenMP or Threads");
+
+ public:
+  using Layout = Panels;
+
+  HostEngine() = default;
+  template <class ArenaT>
+  HostEngine(const ExecT& exec, ArenaT& arena, EngineLimits limits)
+      : scratch_(arena, exec.concurrency(), limits), isa_(host_isa()) {}
+
+  template <class SourceT, class ScaleT, class EpilogueT>
+  void forward(const ExecT& exec, const std::string& label, const Segments& segments,
+               const RowSource<SourceT, ScaleT>& source, const Weights<const AccT>& weights,
+               const EpilogueT& epilogue) const {
+    rows(exec, label, segments, source, detail::ForwardMatrix<AccT>{weights}, epilogue);
+  }
+
+  template <class SourceT, class ScaleT, class EpilogueT>
+  void backward_rows(const ExecT& exec, const std::string& label, const Segments& segments,
+                     const RowSource<SourceT, ScaleT>& d_source, const Weights<const AccT>& weights,
+                     const EpilogueT& epilogue) const {
+    rows(exec, label, segments, d_source, detail::BackwardMatrix<AccT>{weights}, epilogue);
+  }
+
+  template <class DeltaT, class SourceT, class ScaleT>
+  void backward_weights(const ExecT& exec, const std::string& label, const Segments& segments,
+                        const RowSource<DeltaT, ScaleT>& d_source, const RowSource<SourceT, ScaleT>& source,
+                        const Weights<AccT>& d_weights, bool accumulate) const {
+    detail::launch(exec, label, scratch_.concurrency,
+                   detail::AccumulatePanels<AccT, DeltaT, SourceT, ScaleT>{segments, d_source, source, d_weights,
+                                                                           accumulate, scratch_, tiles()});
+  }
+
+ private:
+  struct PickTiles {
+    template <class LeafT>
+    const detail::Tiles<AccT>* operator()() const {
+      return &detail::tiles<AccT, LeafT>();
+    }
+  };
+  template <class EpilogueT>
+  struct PickFinish {
+    template <class LeafT>
+    auto operator()() const {
+      return &LeafT::template call<detail::FinishKernel<AccT, EpilogueT>, detail::Finish<AccT, EpilogueT>>;
+    }
+  };
+
+  const detail::Tiles<AccT>* tiles() const { return detail::with_leaf(isa_, PickTiles{}); }
+
+  template <class SourceT, class ScaleT, class MatrixT, class EpilogueT>
+  void rows(const ExecT& exec, const std::string& label, const Segments& segments,
+            const RowSource<SourceT, ScaleT>& source, const MatrixT& matrix, const EpilogueT& epilogue) const {
+    if (segments.max_rows == 0) return;
+    detail::launch(
+        exec, label, scratch_.concurrency,
+        detail::MultiplyRows<AccT, MatrixT, SourceT, ScaleT, EpilogueT>{
+            segments, source, matrix, epilogue, scratch_, tiles(), detail::with_leaf(isa_, PickFinish<EpilogueT>{})});
+  }
+
+  detail::HostScratch scratch_;
+  HostIsa isa_ = HostIsa::baseline;
+};
+
+}  // namespace moe

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <moe/core/simd.hpp>
+#include <moe/gemm/engine.hpp>
+#include <moe/gemm/host/tile.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace moe::detail {
+
+/// The sums of a task, ready for the epilogue: [row][line][part][lane].
+template <class T, class EpilogueT>
+struct Finish {
+  const T* sums;
+  std::int64_t sums_row;
+  int expert, first_row, rows;
+  int first_line, lines;
+  int columns;  ///< of the whole product
+  const EpilogueT* epilogue;
+};
+
+/// Calls the epilogue with vectors of 32 bytes, whatever the leaf, so that its bits do not depend on the leaf.
+template <class T, class EpilogueT>
+struct FinishKernel {
+  static constexpr int parts = EpilogueT::parts;
+  static constexpr int part_lanes = line<T> / parts;
+  static constexpr int lanes = std::min(32 / int(sizeof(T)), part_lanes);
+  using V = Simd<T, lanes>;
+
+  template <class LeafT>
+  static MOE_LEAF void run(const Finish<T, EpilogueT>& f) {
+    for (int r = 0; r < f.rows; ++r) {
+      const T* const sums = f.sums + r * f.sums_row;
+      T dot = 0;
+      const int first = f.first_line * part_lanes, end = std::min(first + f.lines * part_lanes, f.columns);
+      for (int column = first; column < end; column += lanes) {
+        const int within = column - first;
+        V values[parts];
+        for (int p = 0; p < parts; ++p) {
+          values[p] = simd::load<V>(sums + within / part_lanes * line<T> + p * part_lanes + within % part_lanes);
+        }
+        const int left = end - column;
+        if (left < lanes) {
+          for (int p = 0; p < parts; ++p) clear_behind(left, values[p]);
+        }
+        call(f, f.first_row + r, column, std::min(left, lanes), values, dot);
+      }
+      if constexpr (EpilogueT::row_dot) {
+        if (end % dot_columns != 0) f.epilogue->partial(f.first_row + r, end / dot_columns, dot);
+      }
+    }
+  }
+
+ private:
+  /// Weights past the last column are zeros, but zero times infinity is not.
+  static MOE_LEAF void clear_behind(int left, V& v) {
+    for (int i = 0; i < lanes; ++i) v.native[i] = i < left ? v.native[i] : T(0);
+  }
+
+  static MOE_LEAF void call(const Finish<T, EpilogueT>& f, int row, int column, int width, const V* values, T& dot) {
+    if constexpr (EpilogueT::row_dot) {
+      const V products = (*f.epilogue)(f.expert, row, column, values);
+      for (int i = 0; i < width; ++i) dot += simd::lane(products, i);
+      if ((column + width) % dot_columns == 0) {
+        f.epilogue->partial(row, column / dot_columns, dot);
+        dot = 0;
+      }
+    } else {
+      (*f.epilogue)(f.expert, row, column, values);
+    }
+  }
+};
+
+}  // namespace moe::detail

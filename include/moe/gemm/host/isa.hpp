@@ -1,0 +1,75 @@
+#pragma once
+
+#include <moe/core/error.hpp>
+
+#include <atomic>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#if defined(__x86_64__) && !defined(__CUDA_ARCH__)
+#define MOE_X86 1
+#endif
+
+namespace moe {
+
+/// The instruction sets that the host engine has leaves for. `baseline` is what the program was compiled for: always
+/// right, and fast only where that has fused multiply-adds.
+enum class HostIsa { baseline, avx2, avx512 };
+
+inline constexpr std::string_view name(HostIsa isa) {
+  constexpr std::string_view names[] = {"baseline", "avx2", "avx512"};
+  return names[int(isa)];
+}
+
+/// Whether this machine, its operating system included, runs the instruction set.
+inline bool is_supported(HostIsa isa) {
+#if defined(MOE_X86)
+  if (isa == HostIsa::avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (isa == HostIsa::avx512) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && is_supported(HostIsa::avx2);
+  }
+#endif
+  return isa == HostIsa::baseline;
+}
+
+namespace detail {
+
+inline HostIsa checked_isa(HostIsa isa) {
+  if (!is_supported(isa)) throw Error("moe::HostEngine: this CPU does not run " + std::string(name(isa)));
+  return isa;
+}
+
+/// The best one, unless the environment variable MOE_HOST_ISA names another.
+inline HostIsa default_isa() {
+#if defined(MOE_HOST_ISA)
+  return checked_isa(HostIsa::MOE_HOST_ISA);
+#else
+  const char* const wish = std::getenv("MOE_HOST_ISA");
+  for (const HostIsa isa : {HostIsa::avx512, HostIsa::avx2, HostIsa::baseline}) {
+    if (wish == nullptr ? is_supported(isa) : wish == name(isa)) return checked_isa(isa);
+  }
+  throw Error("moe::HostEngine: expected MOE_HOST_ISA to be baseline, avx2 or avx512, got " + std::string(wish));
+#endif
+}
+
+inline std::atomic<HostIsa>& current_isa() {
+  static std::atomic<HostIsa> isa = default_isa();
+  return isa;
+}
+
+}  // namespace detail
+
+/// The instruction set of the host engines that will be made: the best that this machine runs, or what the environment
+/// variable MOE_HOST_ISA (baseline, avx2, avx512) says. Compiled with -DMOE_HOST_ISA=avx2, say, that one and no other.
+/// \throws Error if the machine does not run it.
+inline HostIsa host_isa() { return detail::current_isa(); }
+
+#if !defined(MOE_HOST_ISA)
+/// Makes host engines from now on use this instruction set.
+/// \throws Error if the machine does not run it.
+inline void set_host_isa(HostIsa isa) { detail::current_isa() = detail::checked_isa(isa); }
+#endif
+
+}  // namespace moe
