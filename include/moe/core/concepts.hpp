@@ -1,9 +1,15 @@
 #pragma once
 
+#include <moe/core/arena.hpp>
 #include <moe/core/balancing.hpp>
+#include <moe/core/operands.hpp>
 #include <moe/core/parameters.hpp>
 #include <moe/core/routing.hpp>
 #include <moe/core/types.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <type_traits>
 
 namespace moe::detail {
 
@@ -24,6 +30,39 @@ concept HasWorkspace = requires {
   typename PolicyT::template Workspace<TypesT>;
 };
 
+/// A policy's own types, or a stand-in where it lacks one: the sentence that says so must not come after errors that
+/// nobody can read.
+template <class PolicyT, class TypesT>
+struct TypesOfPolicy {
+  static auto parameters() {
+    if constexpr (HasParameters<PolicyT, TypesT>) {
+      return std::type_identity<typename PolicyT::template Parameters<TypesT>>();
+    } else {
+      return std::type_identity<NoParameters>();
+    }
+  }
+  static auto tape() {
+    if constexpr (HasTape<PolicyT, TypesT>) {
+      return std::type_identity<typename PolicyT::template Tape<TypesT>>();
+    } else {
+      return std::type_identity<Nothing>();
+    }
+  }
+  static auto workspace() {
+    if constexpr (HasWorkspace<PolicyT, TypesT>) {
+      return std::type_identity<typename PolicyT::template Workspace<TypesT>>();
+    } else {
+      return std::type_identity<Nothing>();
+    }
+  }
+};
+template <class PolicyT, class TypesT>
+using ParametersOf = typename decltype(TypesOfPolicy<PolicyT, TypesT>::parameters())::type;
+template <class PolicyT, class TypesT>
+using TapeOf = typename decltype(TypesOfPolicy<PolicyT, TypesT>::tape())::type;
+template <class PolicyT, class TypesT>
+using WorkspaceOf = typename decltype(TypesOfPolicy<PolicyT, TypesT>::workspace())::type;
+
 template <class RouterT, class ShapeT>
 concept HasSlots = requires(const RouterT router, const ShapeT shape) {
   int(router.slots(shape));
@@ -43,17 +82,27 @@ concept MakesParameters = requires(const PolicyT policy, const ParameterMaker<ty
   policy.template parameters<TypesT>(maker, shape);
 };
 
+template <class PolicyT, class TypesT>
+concept MakesTape = requires(const PolicyT policy, Arena<typename TypesT::memory> arena,
+                             const typename TypesT::shape shape, int n) {
+  policy.template tape<TypesT>(arena, shape, n);
+};
+template <class PolicyT, class TypesT, class... UseT>
+concept MakesWorkspace = requires(const PolicyT policy, Arena<typename TypesT::memory> arena,
+                                  const typename TypesT::shape shape, int n, UseT... use) {
+  policy.template workspace<TypesT>(arena, shape, n, use...);
+};
+
 template <class RouterT, class TypesT, class InputsT>
-concept HasRoute = requires(const RouterT router, const Context<TypesT> context,
-                            const typename RouterT::template Parameters<TypesT> p, const InputsT in,
-                            const Routing<TypesT> routing, const typename RouterT::template Tape<TypesT> tape,
-                            const typename RouterT::template Workspace<TypesT> workspace) {
+concept HasRoute = requires(const RouterT router, const Context<TypesT> context, const ParametersOf<RouterT, TypesT> p,
+                            const InputsT in, const Routing<TypesT> routing, const TapeOf<RouterT, TypesT> tape,
+                            const WorkspaceOf<RouterT, TypesT> workspace) {
   router.route(context, p, in, routing, tape, workspace);
 };
 
 template <class DispatcherT, class TypesT>
 concept HasPlan = requires(const DispatcherT dispatcher, const Context<TypesT> context, const Routing<TypesT> routing,
-                           const Plan<TypesT> plan, const typename DispatcherT::template Workspace<TypesT> workspace) {
+                           const Plan<TypesT> plan, const WorkspaceOf<DispatcherT, TypesT> workspace) {
   dispatcher.plan(context, routing, plan, workspace);
 };
 template <class DispatcherT, class TypesT>
@@ -65,18 +114,51 @@ concept HasCombine = requires(const DispatcherT dispatcher, const Context<TypesT
 
 template <class ExpertT, class TypesT>
 concept HasExpertForward = requires(const ExpertT expert, const Context<TypesT> context,
-                                    const typename ExpertT::template Parameters<TypesT> p, const Segments segments,
+                                    const ParametersOf<ExpertT, TypesT> p, const Segments segments,
                                     const RowSource<typename TypesT::storage, typename TypesT::compute> source,
                                     const Matrix<typename TypesT::storage, typename TypesT::memory> rows,
-                                    const typename ExpertT::template Workspace<TypesT> workspace) {
+                                    const WorkspaceOf<ExpertT, TypesT> workspace) {
   expert.forward(context, p, segments, source, rows, NoTape{}, workspace);
 };
 
+template <class RouterT, class TypesT, class InputsT>
+concept HasRouterBackward = requires(const RouterT router, const Context<TypesT> context,
+                                     const ParametersOf<RouterT, TypesT> p, const InputsT in,
+                                     const Routing<TypesT> routing, const TapeOf<RouterT, TypesT> tape,
+                                     const Matrix<typename TypesT::compute, typename TypesT::memory> d,
+                                     const Matrix<typename TypesT::storage, typename TypesT::memory> dx,
+                                     const Backward options, const WorkspaceOf<RouterT, TypesT> workspace) {
+  router.backward(context, p, in, routing, tape, d, d, d, dx, p, options, workspace);
+};
+template <class ExpertT, class TypesT>
+concept HasExpertBackward = requires(const ExpertT expert, const Context<TypesT> context,
+                                     const ParametersOf<ExpertT, TypesT> p, const TapeOf<ExpertT, TypesT> tape,
+                                     const Segments segments,
+                                     const RowSource<typename TypesT::storage, typename TypesT::compute> source,
+                                     const Vector<typename TypesT::compute, typename TypesT::memory> d_gate_rows,
+                                     const Matrix<typename TypesT::storage, typename TypesT::memory> d_rows,
+                                     const Backward options, const WorkspaceOf<ExpertT, TypesT> workspace) {
+  expert.backward(context, p, tape, segments, source, source, d_gate_rows, d_rows, p, options, workspace);
+};
+template <class DispatcherT, class TypesT>
+concept HasCombineBackward = requires(const DispatcherT dispatcher, const Context<TypesT> context,
+                                      const Plan<TypesT> plan,
+                                      const Vector<typename TypesT::compute, typename TypesT::memory> d_gate_rows,
+                                      const Matrix<typename TypesT::compute, typename TypesT::memory> d_gates,
+                                      const Matrix<typename TypesT::storage, typename TypesT::memory> rows) {
+  dispatcher.combine_backward(context, plan, d_gate_rows, rows, d_gates, rows);
+};
+
 template <class BalancerT, class TypesT, class RouterParametersT>
-concept Balances = balancing::adds_losses<BalancerT> ||
+concept Balances = std::is_same_v<BalancerT, NoBalance> || balancing::adds_losses<BalancerT> ||
     requires(const BalancerT balancer, const Context<TypesT> context, const RouterParametersT router,
              const Vector<int, typename TypesT::memory> load) {
   balancer.update(context, router, load);
+};
+
+template <class EngineT>
+concept ChoosesEngine = requires {
+  typename EngineT::template type<Kokkos::DefaultHostExecutionSpace, float>;
 };
 
 }  // namespace moe::detail

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace moe {
@@ -71,17 +72,27 @@ struct Zero {
 template <class ShapeT, class RouterT, class ExpertT, class BalancerT = NoBalance, class DispatcherT = Dropless,
           class PrecisionT = Precision<>, class EngineT = BestEngine>
 class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, DispatcherT, PrecisionT, EngineT>> {
+  static_assert(!is_precision_v<BalancerT>,
+                "moe: the fourth argument of Layer is a balancer; write moe::NoBalance{} before dispatcher and "
+                "precision where there is none");
+  static_assert(is_precision_v<PrecisionT>,
+                "moe: the sixth argument of Layer is its precision, after shape, router, expert, balancer and "
+                "dispatcher: moe::Precision<double>{}");
+  static_assert(detail::ChoosesEngine<EngineT>,
+                "moe: the seventh argument of Layer chooses its engine: moe::BestEngine{} or moe::PortableTeams{}");
+  using Scalars = std::conditional_t<is_precision_v<PrecisionT>, PrecisionT, Precision<>>;
+
  public:
-  using storage = typename PrecisionT::storage;
-  using compute = typename PrecisionT::compute;
+  using storage = typename Scalars::storage;
+  using compute = typename Scalars::compute;
 
   template <class ExecT>
   using TypesOf = Types<ExecT, ShapeT, PrecisionT, typename EngineT::template type<ExecT, compute>>;
 
   template <class ExecT>
   struct Parameters {
-    typename RouterT::template Parameters<TypesOf<ExecT>> router;
-    typename ExpertT::template Parameters<TypesOf<ExecT>> experts;
+    detail::ParametersOf<RouterT, TypesOf<ExecT>> router;
+    detail::ParametersOf<ExpertT, TypesOf<ExecT>> experts;
 
     template <class F, class... TreesT>
     static void for_each(F&& f, TreesT&... trees) {
@@ -101,8 +112,8 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     Routing<TypesOf<ExecT>> routing;  ///< of the last forward pass
     Plan<TypesOf<ExecT>> plan;        ///< of the last forward pass
 
-    typename RouterT::template Tape<TypesOf<ExecT>> router;
-    typename ExpertT::template Tape<TypesOf<ExecT>> experts;
+    detail::TapeOf<RouterT, TypesOf<ExecT>> router;
+    detail::TapeOf<ExpertT, TypesOf<ExecT>> experts;
     Matrix<const storage, memory> x;  ///< the caller's: it must live until backward
     int max_tokens = 0;
   };
@@ -116,9 +127,9 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     Routing<types> routing;
     Plan<types> plan;
     Matrix<storage, memory> rows;  ///< the experts' results, and in backward the gradients of their inputs
-    typename RouterT::template Workspace<types> router;
-    typename ExpertT::template Workspace<types> experts;
-    typename DispatcherT::template Workspace<types> dispatcher;
+    detail::WorkspaceOf<RouterT, types> router;
+    detail::WorkspaceOf<ExpertT, types> experts;
+    detail::WorkspaceOf<DispatcherT, types> dispatcher;
     detail::balancing::Workspace<types, BalancerT> balancer;
     detail::ColumnSum<int> count;
     Matrix<compute, memory> d_gates;
@@ -134,12 +145,6 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
                  const BalancerT& balancer = {}, const DispatcherT& dispatcher = {}, const PrecisionT& = {},
                  const EngineT& = {})
       : shape_(shape), router_(router), expert_(expert), balancer_(balancer), dispatcher_(dispatcher) {
-    static_assert(is_precision_v<PrecisionT>,
-                  "moe: the sixth argument of Layer is its precision, after shape, router, expert, balancer and "
-                  "dispatcher: moe::Precision<double>{}");
-    static_assert(!is_precision_v<BalancerT>,
-                  "moe: the fourth argument of Layer is a balancer; write moe::NoBalance{} before dispatcher and "
-                  "precision where there is none");
     detail::expect_positive(shape_);
     if constexpr (requires { router_.check(shape_); }) router_.check(shape_);
   }
@@ -190,6 +195,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   template <class ExecT, class TapeT, class DyT, class DxT, class WorkspaceT>
   void backward(const ExecT& exec, const Parameters<ExecT>& p, const TapeT& tape, const DyT& dy, const DxT& dx,
                 const Parameters<ExecT>& g, WorkspaceT& workspace, const Backward& options = {}) const {
+    static_assert(policies_can_train<ExecT>());
     using memory = typename ExecT::memory_space;
     const std::string& zero_label = detail::kernel_label<"moe::layer::zero">;
     const int tokens = int(tape.x.extent(0));
@@ -293,7 +299,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   auto make_parameters(const MakerT& maker) const {
     using ExecT = typename MakerT::exec;
     using types = TypesOf<ExecT>;
-    check_policies<ExecT>();
+    static_assert(policies_are_complete<ExecT>());
     return Parameters<ExecT>{router_.template parameters<types>(maker.in("router"), shape_),
                              expert_.template parameters<types>(maker.in("experts"), shape_)};
   }
@@ -301,7 +307,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   template <class ExecT, class ArenaT>
   Tape<ExecT> make_tape(const ExecT&, ArenaT& arena, int max_tokens) const {
     using types = TypesOf<ExecT>;
-    check_policies<ExecT>();
+    static_assert(policies_are_complete<ExecT>());
     Tape<ExecT> tape;
     tape.losses = arena.template vector<compute>(detail::balancing::num_losses<BalancerT>());
     tape.load = arena.template vector<int>(shape_.experts);
@@ -318,7 +324,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   template <class ExecT, class ArenaT>
   Workspace<ExecT> make_workspace(const ExecT& exec, ArenaT& arena, int max_tokens, Use use) const {
     using types = TypesOf<ExecT>;
-    check_policies<ExecT>();
+    static_assert(policies_are_complete<ExecT>());
     const int rows = max_rows(max_tokens), experts = shape_.experts;
     Workspace<ExecT> w;
     w.engine =
@@ -401,8 +407,10 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
                     detail::StoreSum<int>{tape.non_finite.data(), true});
   }
 
+  /// A sentence for each member that a policy lacks. Called in a static_assert, so that the sentences come before the
+  /// errors that follow from the same mistake.
   template <class ExecT>
-  static constexpr void check_policies() {
+  static constexpr bool policies_are_complete() {
     using types = TypesOf<ExecT>;
     using InputsT = Inputs<Matrix<const storage, typename ExecT::memory_space>>;
     static_assert(detail::HasParameters<RouterT, types>,
@@ -417,41 +425,71 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
                   "moe: a router needs `int max_rows(shape, num_tokens) const`, the most assignments that it makes");
     static_assert(detail::HasLimits<RouterT, ShapeT>,
                   "moe: a router needs `EngineLimits limits(shape, max_tokens) const`; {} if it multiplies nothing");
-    static_assert(detail::HasLimits<ExpertT, ShapeT>,
-                  "moe: an expert needs `EngineLimits limits(shape, max_rows) const`");
+    static_assert(detail::MakesParameters<RouterT, types>,
+                  "moe: a router needs `parameters<TypesT>(maker, shape) const`, which makes its tensors");
+    static_assert(detail::MakesTape<RouterT, types>,
+                  "moe: a router needs `tape<TypesT>(arena, shape, max_tokens) const`, which makes its Tape");
+    static_assert(detail::MakesWorkspace<RouterT, types>,
+                  "moe: a router needs `workspace<TypesT>(arena, shape, max_tokens) const`, which makes its Workspace");
+    if constexpr (!requires { RouterT::needs_sides; }) {
+      static_assert(detail::HasRoute<RouterT, types, InputsT>,
+                    "moe: a router needs `route(context, parameters, inputs, routing, tape, workspace) const`");
+    }
+
     static_assert(detail::HasParameters<ExpertT, types>,
                   "moe: an expert needs `template <class TypesT> struct Parameters`; NoParameters if it has none");
     static_assert(detail::HasTape<ExpertT, types>,
                   "moe: an expert needs `template <class TypesT> struct Tape`; Nothing if it keeps nothing");
     static_assert(detail::HasWorkspace<ExpertT, types>,
                   "moe: an expert needs `template <class TypesT> struct Workspace`; Nothing if it needs none");
-    static_assert(detail::HasWorkspace<DispatcherT, types>,
-                  "moe: a dispatcher needs `template <class TypesT> struct Workspace`; Nothing if it needs none");
-    static_assert(detail::MakesParameters<RouterT, types>,
-                  "moe: a router needs `parameters<TypesT>(maker, shape) const`, which makes its tensors");
+    static_assert(detail::HasLimits<ExpertT, ShapeT>,
+                  "moe: an expert needs `EngineLimits limits(shape, max_rows) const`; {} if it multiplies nothing");
     static_assert(detail::MakesParameters<ExpertT, types>,
                   "moe: an expert needs `parameters<TypesT>(maker, shape) const`, which makes its tensors");
-    if constexpr (detail::HasParameters<RouterT, types> && detail::HasTape<RouterT, types> &&
-                  detail::HasWorkspace<RouterT, types> && !requires { RouterT::needs_sides; }) {
-      static_assert(detail::HasRoute<RouterT, types, InputsT>,
-                    "moe: a router needs `route(context, parameters, inputs, routing, tape, workspace) const`");
-    }
-    if constexpr (detail::HasParameters<ExpertT, types> && detail::HasWorkspace<ExpertT, types>) {
-      static_assert(detail::HasExpertForward<ExpertT, types>,
-                    "moe: an expert needs `forward(context, parameters, segments, source, rows, tape, workspace) "
-                    "const`");
-    }
-    if constexpr (detail::HasWorkspace<DispatcherT, types>) {
-      static_assert(detail::HasPlan<DispatcherT, types>,
-                    "moe: a dispatcher needs `plan(context, routing, plan, workspace) const`");
-    }
-    static_assert(detail::HasCombine<DispatcherT, types>,
-                  "moe: a dispatcher needs `combine(context, routing, plan, rows, y, beta) const`");
+    static_assert(detail::MakesTape<ExpertT, types>,
+                  "moe: an expert needs `tape<TypesT>(arena, shape, max_rows) const`, which makes its Tape");
+    static_assert(detail::MakesWorkspace<ExpertT, types, Use>,
+                  "moe: an expert needs `workspace<TypesT>(arena, shape, max_rows, use) const`, which makes its "
+                  "Workspace");
+    static_assert(detail::HasExpertForward<ExpertT, types>,
+                  "moe: an expert needs `forward(context, parameters, segments, source, rows, tape, workspace) const`");
+
+    static_assert(detail::Balances<BalancerT, types, detail::ParametersOf<RouterT, types>>,
+                  "moe: the fourth argument of Layer is a balancer: it needs `num_losses`, `loss` and `backward`, or "
+                  "`update(context, router_parameters, load) const`; moe::NoBalance{} where there is none");
     if constexpr (detail::balancing::needs_selection_bias<BalancerT>()) {
       static_assert(has_selection_bias(),
                     "moe: this balancer moves a selection bias, which the router has not; give the router one: "
                     "SigmoidTopK<K, WeighT, SelectionBias>");
     }
+
+    static_assert(detail::HasWorkspace<DispatcherT, types>,
+                  "moe: a dispatcher needs `template <class TypesT> struct Workspace`; Nothing if it needs none");
+    static_assert(detail::MakesWorkspace<DispatcherT, types>,
+                  "moe: a dispatcher needs `workspace<TypesT>(arena, shape, max_tokens) const`, which makes its "
+                  "Workspace");
+    static_assert(detail::HasPlan<DispatcherT, types>,
+                  "moe: a dispatcher needs `plan(context, routing, plan, workspace) const`");
+    static_assert(detail::HasCombine<DispatcherT, types>,
+                  "moe: a dispatcher needs `combine(context, routing, plan, rows, y, beta) const`");
+    return true;
+  }
+
+  /// The same for what training needs besides.
+  template <class ExecT>
+  static constexpr bool policies_can_train() {
+    using types = TypesOf<ExecT>;
+    using InputsT = Inputs<Matrix<const storage, typename ExecT::memory_space>>;
+    static_assert(detail::HasRouterBackward<RouterT, types, InputsT>,
+                  "moe: to be trained, a router needs `backward(context, parameters, inputs, routing, tape, d_gates, "
+                  "d_scores, d_logits, dx, gradients, options, workspace) const`");
+    static_assert(detail::HasExpertBackward<ExpertT, types>,
+                  "moe: to be trained, an expert needs `backward(context, parameters, tape, segments, x, dy, "
+                  "d_gate_rows, d_rows, gradients, options, workspace) const`");
+    static_assert(detail::HasCombineBackward<DispatcherT, types>,
+                  "moe: to be trained, a dispatcher needs `combine_backward(context, plan, d_gate_rows, d_rows, "
+                  "d_gates, dx) const`");
+    return true;
   }
 
   [[no_unique_address]] ShapeT shape_;
