@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <type_traits>
 
 namespace moe {
 namespace detail {
@@ -23,12 +24,23 @@ struct GatherRows {
   static constexpr int chunk = 64;
 
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
-    using Compute = typename PlanT::compute;
     const int t = int(item / chunks), first = int(item % chunks) * chunk;
-    const int count = Kokkos::min(chunk, int(out.extent(1)) - first);
-    Compute sum[chunk];
+    const int left = int(out.extent(1)) - first;
+    if (left >= chunk) {
+      gather(t, first, std::integral_constant<int, chunk>());  // a constant bound: the compiler makes vectors of it
+    } else {
+      gather(t, first, left);
+    }
+  }
+
+  template <class CountT>
+  KOKKOS_FUNCTION void gather(int t, int first, CountT count) const {
+    using Compute = typename PlanT::compute;
+    Compute sum[chunk] = {};
     auto* const to = &out(t, first);
-    for (int c = 0; c < count; ++c) sum[c] = beta == 0 ? Compute(0) : beta * Compute(to[c]);
+    if (beta != 0) {
+      for (int c = 0; c < count; ++c) sum[c] = beta * Compute(to[c]);
+    }
     for (int slot = 0; slot < int(plan.rows.extent(1)); ++slot) {
       const int row = plan.rows(t, slot);
       if (row < 0) continue;

@@ -48,19 +48,17 @@ struct TopK {
     detail::expect_at_most("moe::TopK", "k (the number of experts)", shape.experts, k);
   }
 
-  /// Writes k ids. Each pass takes the first candidate that comes after the one before it in the order (score
-  /// descending, index ascending), so ids are unique whatever the scores and nothing has to be marked.
+  /// Writes k ids: each expert in turn takes the place of the last of the best so far, and moves up past those that it
+  /// beats. Only a larger score beats, so equal ones stay in the order of their index, and ids are unique whatever the
+  /// scores.
   template <class CandidatesT>
   KOKKOS_FUNCTION void operator()(const CandidatesT& candidates, int* ids) const {
-    int last = -1;
-    for (int slot = 0; slot < k; ++slot) {
-      int best = -1;
-      for (int e = 0; e < candidates.count; ++e) {
-        const bool after_last =
-            last < 0 || candidates[e] < candidates[last] || (candidates[e] == candidates[last] && e > last);
-        if (after_last && (best < 0 || candidates[e] > candidates[best])) best = e;
-      }
-      ids[slot] = last = best;
+    for (int e = 0; e < candidates.count; ++e) {
+      const auto score = candidates[e];
+      int place = e < k ? e : k - 1;
+      if (e >= k && !(score > candidates[ids[place]])) continue;
+      for (; place > 0 && score > candidates[ids[place - 1]]; --place) ids[place] = ids[place - 1];
+      ids[place] = e;
     }
   }
 };
