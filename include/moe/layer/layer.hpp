@@ -334,7 +334,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     w.rows = arena.template matrix<storage>(rows, padded<storage>(shape_.hidden));
     w.router = router_.template workspace<types>(arena, shape_, max_tokens);
     w.experts = expert_.template workspace<types>(arena, shape_, rows, use);
-    w.dispatcher = dispatcher_.template workspace<types>(arena, shape_, max_tokens);
+    w.dispatcher = dispatcher_.template workspace<types>(arena, shape_, max_tokens, slots());
     w.max_tokens = max_tokens;
     w.use = use;
     if (use == Use::inference) return w;
@@ -465,8 +465,8 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
 
     static_assert(detail::HasWorkspace<DispatcherT, types>,
                   "moe: a dispatcher needs `template <class TypesT> struct Workspace`; Nothing if it needs none");
-    static_assert(detail::MakesWorkspace<DispatcherT, types>,
-                  "moe: a dispatcher needs `workspace<TypesT>(arena, shape, max_tokens) const`, which makes its "
+    static_assert(detail::MakesWorkspace<DispatcherT, types, int>,
+                  "moe: a dispatcher needs `workspace<TypesT>(arena, shape, max_tokens, slots) const`, which makes its "
                   "Workspace");
     static_assert(detail::HasPlan<DispatcherT, types>,
                   "moe: a dispatcher needs `plan(context, routing, plan, workspace) const`");
