@@ -7,6 +7,7 @@ set(MOE_HEADERS
   include/moe/core/arena.hpp
   include/moe/core/balancing.hpp
   include/moe/core/concepts.hpp
+  include/moe/core/counting_sort.hpp
   include/moe/core/error.hpp
   include/moe/core/huge_pages.hpp
   include/moe/core/inputs.hpp
@@ -19,6 +20,7 @@ set(MOE_HEADERS
   include/moe/core/precision.hpp
   include/moe/core/random.hpp
   include/moe/core/reduce.hpp
+  include/moe/core/requirements.hpp
   include/moe/core/routing.hpp
   include/moe/core/shape.hpp
   include/moe/core/simd.hpp
@@ -34,6 +36,16 @@ set(MOE_HEADERS
   include/moe/gemm/best_engine.hpp
   include/moe/gemm/engine.hpp
   include/moe/gemm/epilogue.hpp
+  include/moe/gemm/host.hpp
+  include/moe/gemm/host/finish.hpp
+  include/moe/gemm/host/isa.hpp
+  include/moe/gemm/host/leaf.hpp
+  include/moe/gemm/host/pack.hpp
+  include/moe/gemm/host/rows.hpp
+  include/moe/gemm/host/scratch.hpp
+  include/moe/gemm/host/tasks.hpp
+  include/moe/gemm/host/tile.hpp
+  include/moe/gemm/host/weights.hpp
   include/moe/gemm/linear.hpp
   include/moe/gemm/portable.hpp
   include/moe/io/checkpoint.hpp

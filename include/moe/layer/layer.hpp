@@ -1,10 +1,10 @@
 #pragma once
 
 #include <moe/core/balancing.hpp>
-#include <moe/core/concepts.hpp>
 #include <moe/core/kernel.hpp>
 #include <moe/core/precision.hpp>
 #include <moe/core/reduce.hpp>
+#include <moe/core/requirements.hpp>
 #include <moe/core/routing.hpp>
 #include <moe/core/shape.hpp>
 #include <moe/gemm/best_engine.hpp>
@@ -354,10 +354,6 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     if constexpr (requires { RouterT::scores_sum_to_one; }) return RouterT::scores_sum_to_one;
     return false;
   }
-  static constexpr bool has_selection_bias() {
-    if constexpr (requires { RouterT::has_selection_bias; }) return RouterT::has_selection_bias;
-    return false;
-  }
 
   template <class ExecT, class ArenaT>
   Routing<TypesOf<ExecT>> cut_routing(ArenaT& arena, int max_tokens) const {
@@ -407,89 +403,19 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
                     detail::StoreSum<int>{tape.non_finite.data(), true});
   }
 
-  /// A sentence for each member that a policy lacks. Called in a static_assert, so that the sentences come before the
-  /// errors that follow from the same mistake.
+  /// Asked in a static_assert, so that the sentences come before the errors that follow from the same mistake.
   template <class ExecT>
   static constexpr bool policies_are_complete() {
     using types = TypesOf<ExecT>;
-    using InputsT = Inputs<Matrix<const storage, typename ExecT::memory_space>>;
-    static_assert(detail::HasParameters<RouterT, types>,
-                  "moe: a router needs `template <class TypesT> struct Parameters`; NoParameters if it has none");
-    static_assert(detail::HasTape<RouterT, types>,
-                  "moe: a router needs `template <class TypesT> struct Tape`; Nothing if it keeps nothing");
-    static_assert(detail::HasWorkspace<RouterT, types>,
-                  "moe: a router needs `template <class TypesT> struct Workspace`; Nothing if it needs none");
-    static_assert(detail::HasSlots<RouterT, ShapeT>,
-                  "moe: a router needs `int slots(shape) const`, the experts that a token can have");
-    static_assert(detail::HasMaxRows<RouterT, ShapeT>,
-                  "moe: a router needs `int max_rows(shape, num_tokens) const`, the most assignments that it makes");
-    static_assert(detail::HasLimits<RouterT, ShapeT>,
-                  "moe: a router needs `EngineLimits limits(shape, max_tokens) const`; {} if it multiplies nothing");
-    static_assert(detail::MakesParameters<RouterT, types>,
-                  "moe: a router needs `parameters<TypesT>(maker, shape) const`, which makes its tensors");
-    static_assert(detail::MakesTape<RouterT, types>,
-                  "moe: a router needs `tape<TypesT>(arena, shape, max_tokens) const`, which makes its Tape");
-    static_assert(detail::MakesWorkspace<RouterT, types>,
-                  "moe: a router needs `workspace<TypesT>(arena, shape, max_tokens) const`, which makes its Workspace");
-    if constexpr (!requires { RouterT::needs_sides; }) {
-      static_assert(detail::HasRoute<RouterT, types, InputsT>,
-                    "moe: a router needs `route(context, parameters, inputs, routing, tape, workspace) const`");
-    }
-
-    static_assert(detail::HasParameters<ExpertT, types>,
-                  "moe: an expert needs `template <class TypesT> struct Parameters`; NoParameters if it has none");
-    static_assert(detail::HasTape<ExpertT, types>,
-                  "moe: an expert needs `template <class TypesT> struct Tape`; Nothing if it keeps nothing");
-    static_assert(detail::HasWorkspace<ExpertT, types>,
-                  "moe: an expert needs `template <class TypesT> struct Workspace`; Nothing if it needs none");
-    static_assert(detail::HasLimits<ExpertT, ShapeT>,
-                  "moe: an expert needs `EngineLimits limits(shape, max_rows) const`; {} if it multiplies nothing");
-    static_assert(detail::MakesParameters<ExpertT, types>,
-                  "moe: an expert needs `parameters<TypesT>(maker, shape) const`, which makes its tensors");
-    static_assert(detail::MakesTape<ExpertT, types>,
-                  "moe: an expert needs `tape<TypesT>(arena, shape, max_rows) const`, which makes its Tape");
-    static_assert(detail::MakesWorkspace<ExpertT, types, Use>,
-                  "moe: an expert needs `workspace<TypesT>(arena, shape, max_rows, use) const`, which makes its "
-                  "Workspace");
-    static_assert(detail::HasExpertForward<ExpertT, types>,
-                  "moe: an expert needs `forward(context, parameters, segments, source, rows, tape, workspace) const`");
-
-    static_assert(detail::Balances<BalancerT, types, detail::ParametersOf<RouterT, types>>,
-                  "moe: the fourth argument of Layer is a balancer: it needs `num_losses`, `loss` and `backward`, or "
-                  "`update(context, router_parameters, load) const`; moe::NoBalance{} where there is none");
-    if constexpr (detail::balancing::needs_selection_bias<BalancerT>()) {
-      static_assert(has_selection_bias(),
-                    "moe: this balancer moves a selection bias, which the router has not; give the router one: "
-                    "SigmoidTopK<K, WeighT, SelectionBias>");
-    }
-
-    static_assert(detail::HasWorkspace<DispatcherT, types>,
-                  "moe: a dispatcher needs `template <class TypesT> struct Workspace`; Nothing if it needs none");
-    static_assert(detail::MakesWorkspace<DispatcherT, types, int>,
-                  "moe: a dispatcher needs `workspace<TypesT>(arena, shape, max_tokens, slots) const`, which makes its "
-                  "Workspace");
-    static_assert(detail::HasPlan<DispatcherT, types>,
-                  "moe: a dispatcher needs `plan(context, routing, plan, workspace) const`");
-    static_assert(detail::HasCombine<DispatcherT, types>,
-                  "moe: a dispatcher needs `combine(context, routing, plan, rows, y, beta) const`");
-    return true;
+    return detail::router_is_complete<RouterT, types>() && detail::expert_is_complete<ExpertT, types>() &&
+           detail::balancer_is_complete<BalancerT, RouterT, types>() &&
+           detail::dispatcher_is_complete<DispatcherT, types>();
   }
-
-  /// The same for what training needs besides.
   template <class ExecT>
   static constexpr bool policies_can_train() {
     using types = TypesOf<ExecT>;
-    using InputsT = Inputs<Matrix<const storage, typename ExecT::memory_space>>;
-    static_assert(detail::HasRouterBackward<RouterT, types, InputsT>,
-                  "moe: to be trained, a router needs `backward(context, parameters, inputs, routing, tape, d_gates, "
-                  "d_scores, d_logits, dx, gradients, options, workspace) const`");
-    static_assert(detail::HasExpertBackward<ExpertT, types>,
-                  "moe: to be trained, an expert needs `backward(context, parameters, tape, segments, x, dy, "
-                  "d_gate_rows, d_rows, gradients, options, workspace) const`");
-    static_assert(detail::HasCombineBackward<DispatcherT, types>,
-                  "moe: to be trained, a dispatcher needs `combine_backward(context, plan, d_gate_rows, d_rows, "
-                  "d_gates, dx) const`");
-    return true;
+    return detail::router_can_train<RouterT, types>() && detail::expert_can_train<ExpertT, types>() &&
+           detail::dispatcher_can_train<DispatcherT, types>();
   }
 
   [[no_unique_address]] ShapeT shape_;
