@@ -18,27 +18,37 @@
 namespace moe {
 namespace detail {
 
-template <class T, class ComputeT>
-struct AdamWElement {
+template <class T>
+struct AdamWElements {
   T* parameter;
   const T* gradient;
-  ComputeT* first;
-  ComputeT* second;
-  ComputeT keep;       ///< 1 - learning rate * weight decay
-  ComputeT rate;       ///< learning rate / (1 - beta1^t)
-  ComputeT whiten;     ///< 1 / sqrt(1 - beta2^t)
-  ComputeT one_beta1;  ///< 1 - beta1
-  ComputeT beta2;
-  ComputeT one_beta2;
-  ComputeT epsilon;
+  T* first;
+  T* second;
+  T keep;       ///< 1 - learning rate * weight decay
+  T rate;       ///< learning rate / (1 - beta1^t)
+  T whiten;     ///< 1 / sqrt(1 - beta2^t)
+  T one_beta1;  ///< 1 - beta1
+  T beta2;
+  T one_beta2;
+  T epsilon;
 
-  KOKKOS_FUNCTION void operator()(std::int64_t i) const {
-    const ComputeT g = ComputeT(gradient[i]);
-    const ComputeT m = first[i] + one_beta1 * (g - first[i]);
-    const ComputeT v = beta2 * second[i] + one_beta2 * g * g;
-    first[i] = m;
-    second[i] = v;
-    parameter[i] = T(keep * ComputeT(parameter[i]) - rate * (m / (Kokkos::sqrt(v) * whiten + epsilon)));
+  template <class LeafT, class V>
+  MOE_INLINE void run(std::int64_t begin, std::int64_t end) const {
+    // Made once: within the loop, g++ -O3 would build them lane by lane again and again.
+    const V decay = keep, step = rate, white = whiten, mix1 = one_beta1, keep2 = beta2, mix2 = one_beta2,
+            small = epsilon;
+    for (std::int64_t i = begin; i < end; i += simd::lanes<V>) {
+      const std::int64_t count = end - i;
+      const V g = load_first<V>(gradient + i, count), p = load_first<V>(parameter + i, count);
+      V m = load_first<V>(first + i, count), v = load_first<V>(second + i, count);
+      m = m + mix1 * (g - m);
+      v = keep2 * v + mix2 * g * g;
+      V root = v;
+      Root<LeafT>::apply(root);
+      store_first(first + i, m, count);
+      store_first(second + i, v, count);
+      store_first(parameter + i, decay * p - step * (m / (root * white + small)), count);
+    }
   }
 };
 
@@ -135,12 +145,12 @@ struct AdamW {
           using T = Compute<decltype(p)>;
           const auto& m = state.template of<T>()[next.template of<T>()++];
           const double decay = p.traits.decay ? weight_decay : 0;
-          using ElementT = typename std::decay_t<decltype(p)>::value_type;
-          detail::launch_elements(exec, label, std::int64_t(p.storage.extent(0)),
-                                  detail::AdamWElement<ElementT, T>{
-                                      p.storage.data(), g.storage.data(), m.first.storage.data(),
-                                      m.second.storage.data(), T(1 - rate * decay), T(rate / correction1),
-                                      T(1 / std::sqrt(correction2)), T(1 - beta1), T(beta2), T(1 - beta2), T(epsilon)});
+          detail::launch_elements<T>(
+              exec, label, std::int64_t(p.storage.extent(0)),
+              detail::AdamWElements<T>{p.storage.data(), g.storage.data(), m.first.storage.data(),
+                                       m.second.storage.data(), T(1 - rate * decay), T(rate / correction1),
+                                       T(1 / std::sqrt(correction2)), T(1 - beta1), T(beta2), T(1 - beta2),
+                                       T(epsilon)});
         },
         parameters, gradients);
   }

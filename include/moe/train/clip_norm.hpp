@@ -1,12 +1,14 @@
 #pragma once
 
+#include <moe/core/error.hpp>
+#include <moe/core/kernel.hpp>
 #include <moe/core/parameters.hpp>
-#include <moe/train/elements.hpp>
 
 #include <Kokkos_Core.hpp>
 
 #include <cstdint>
 #include <string>
+#include <type_traits>
 
 namespace moe {
 namespace detail {

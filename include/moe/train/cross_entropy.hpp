@@ -1,13 +1,17 @@
 #pragma once
 
+#include <moe/core/macros.hpp>
 #include <moe/core/math.hpp>
 #include <moe/core/reduce.hpp>
+#include <moe/core/simd.hpp>
 #include <moe/core/view.hpp>
 #include <moe/layer/block.hpp>
+#include <moe/train/elements.hpp>
 
 #include <Kokkos_Core.hpp>
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <type_traits>
 
@@ -43,9 +47,10 @@ struct CrossEntropyRow {
   const int* num_valid;
   T scale;
 
-  static constexpr int lanes = 16;
+  static constexpr int lanes = 16;  ///< of the row's interleaved sums
 
-  KOKKOS_FUNCTION void operator()(std::int64_t t) const {
+  template <class LeafT, class V>
+  MOE_INLINE void run(std::int64_t t) const {
     const int classes = int(targets.classes);
     const T* const from = &logits(t, 0);
     T* const to = gradient.data() == nullptr ? nullptr : &gradient(t, 0);
@@ -55,49 +60,52 @@ struct CrossEntropyRow {
       return;
     }
     const std::int64_t target = std::int64_t(targets.view(t));
-    const T largest = maximum(from, classes), wanted = from[target];
-    const T sum = to == nullptr ? exponentials<false>(from, to, classes, largest)
-                                : exponentials<true>(from, to, classes, largest);
+    const T largest = maximum<V>(from, classes), wanted = from[target];
+    const T sum = exponentials<V>(from, to, classes, largest);
     losses[t] = Kokkos::log(sum) + largest - wanted;
     if (to == nullptr) return;
-    const T weight = scale / T(*num_valid), factor = weight / sum;
-    for (int c = 0; c < classes; ++c) to[c] *= factor;
+    const T weight = scale / T(*num_valid);
+    const V factor = weight / sum;
+    for (int c = 0; c < classes; c += simd::lanes<V>) {
+      store_first(to + c, load_first<V>(to + c, classes - c) * factor, classes - c);
+    }
     to[target] -= weight;
   }
 
-  /// In 16 interleaved lanes. A NaN is left to the sum.
-  KOKKOS_FUNCTION static T maximum(const T* from, int n) {
-    T best[lanes];
-    for (int lane = 0; lane < lanes; ++lane) best[lane] = from[lane < n ? lane : 0];
-    int c = 0;
-    for (; c + lanes <= n; c += lanes) {
-      for (int lane = 0; lane < lanes; ++lane) best[lane] = from[c + lane] > best[lane] ? from[c + lane] : best[lane];
+  /// A NaN is left to the sum.
+  template <class V>
+  static MOE_INLINE T maximum(const T* from, int n) {
+    constexpr int step = simd::lanes<V>, chains = lanes / step;
+    constexpr T lowest = -std::numeric_limits<T>::infinity();
+    V best[chains];
+    for (int k = 0; k < chains; ++k) best[k] = V(lowest);
+    for (int c = 0; c < n; c += lanes) {
+      for (int k = 0; k < chains && c + k * step < n; ++k) {
+        best[k] = math::max(best[k], load_first<V>(from + c + k * step, n - c - k * step, lowest));
+      }
     }
-    for (int lane = 0; c + lane < n; ++lane) best[lane] = from[c + lane] > best[lane] ? from[c + lane] : best[lane];
-    T largest = best[0];
-    for (int lane = 1; lane < lanes; ++lane) largest = best[lane] > largest ? best[lane] : largest;
+    T largest = lowest;
+    for (int lane = 0; lane < lanes; ++lane) largest = math::max(largest, simd::lane(best[lane / step], lane % step));
     return largest;
   }
 
-  /// The sum of exp(from - largest), in 16 interleaved sums that are added in order; stores the terms.
-  template <bool StoreV>
-  KOKKOS_FUNCTION static T exponentials(const T* from, T* to, int n, T largest) {
-    T sums[lanes] = {};
-    int c = 0;
-    for (; c + lanes <= n; c += lanes) {
-      for (int lane = 0; lane < lanes; ++lane) {
-        const T value = math::exp(from[c + lane] - largest);
-        if constexpr (StoreV) to[c + lane] = value;
-        sums[lane] += value;
+  /// The sum of exp(from - largest), in 16 interleaved sums that are added in order; stores the terms if `to` is given.
+  template <class V>
+  static MOE_INLINE T exponentials(const T* from, T* to, int n, T largest) {
+    constexpr int step = simd::lanes<V>, chains = lanes / step;
+    V sums[chains];
+    for (int k = 0; k < chains; ++k) sums[k] = V(T(0));
+    for (int c = 0; c < n; c += lanes) {
+      for (int k = 0; k < chains && c + k * step < n; ++k) {
+        const int at = c + k * step;
+        // what fills a tail is exactly zero
+        const V value = math::exp(load_first<V>(from + at, n - at, -std::numeric_limits<T>::infinity()) - V(largest));
+        if (to != nullptr) store_first(to + at, value, n - at);
+        sums[k] += value;
       }
     }
-    for (int lane = 0; c + lane < n; ++lane) {
-      const T value = math::exp(from[c + lane] - largest);
-      if constexpr (StoreV) to[c + lane] = value;
-      sums[lane] += value;
-    }
     T sum = 0;
-    for (int lane = 0; lane < lanes; ++lane) sum += sums[lane];
+    for (int lane = 0; lane < lanes; ++lane) sum += simd::lane(sums[lane / step], lane % step);
     return sum;
   }
 };
@@ -219,9 +227,9 @@ struct CrossEntropy {
     int* const counts = workspace.counts.data();
     const Targets checked{targets, ignore_index, std::int64_t(rows.extent(1))};
     workspace.count(exec, count_label, tokens, 3, checked, detail::StoreSum<int>{counts, false});
-    detail::launch(exec, row_label, tokens,
-                   detail::CrossEntropyRow<T, Targets, Rows, Matrix<T, MemoryT>>{
-                       checked, rows, d_logits, workspace.rows.data(), counts, T(scale)});
+    detail::launch_items<T>(exec, row_label, tokens,
+                            detail::CrossEntropyRow<T, Targets, Rows, Matrix<T, MemoryT>>{
+                                checked, rows, d_logits, workspace.rows.data(), counts, T(scale)});
     workspace.sum(exec, sum_label, tokens, 2, detail::LossTerm<T>{workspace.rows.data()},
                   detail::StoreMeanLoss<T>{workspace.mean.data(), counts + 3, counts});
   }

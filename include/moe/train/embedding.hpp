@@ -1,5 +1,6 @@
 #pragma once
 
+#include <moe/core/counting_sort.hpp>
 #include <moe/core/kernel.hpp>
 #include <moe/core/parameters.hpp>
 #include <moe/core/precision.hpp>
@@ -70,61 +71,15 @@ struct OutOfRange {
   }
 };
 
-/// counts[block, row]: how often a block of places names the row.
-struct CountIds {
+/// What the counting sort asks of the ids: an id's row, and where to note which place is its next one.
+struct RowOfPlace {
   const int* ids;
-  int* counts;
-  std::int64_t count;
-  std::int64_t block_size;
-  int rows;
-  KOKKOS_FUNCTION void operator()(std::int64_t block) const {
-    int* const mine = counts + block * rows;
-    for (int row = 0; row < rows; ++row) mine[row] = 0;
-    const std::int64_t end = Kokkos::min(count, (block + 1) * block_size);
-    for (std::int64_t i = block * block_size; i < end; ++i) {
-      if (ids[i] >= 0) ++mine[ids[i]];
-    }
-  }
+  KOKKOS_FUNCTION int operator()(std::int64_t place) const { return ids[place]; }
 };
-/// For one row: counts become the places before the block; offsets[row + 1] their number.
-struct ScanIdBlocks {
-  int* counts;
-  int* offsets;
-  std::int64_t blocks;
-  int rows;
-  KOKKOS_FUNCTION void operator()(std::int64_t row) const {
-    int sum = 0;
-    for (std::int64_t block = 0; block < blocks; ++block) {
-      int& count = counts[block * rows + row];
-      const int before = sum;
-      sum += count;
-      count = before;
-    }
-    offsets[row + 1] = sum;
-  }
-};
-struct ScanIds {
-  int* offsets;
-  int rows;
-  KOKKOS_FUNCTION void operator()(std::int64_t) const {
-    offsets[0] = 0;
-    for (int row = 0; row < rows; ++row) offsets[row + 1] += offsets[row];
-  }
-};
-struct PlaceIds {
-  const int* ids;
-  int* next;
-  const int* offsets;
+struct NotePlace {
   int* order;
-  std::int64_t count;
-  std::int64_t block_size;
-  int rows;
-  KOKKOS_FUNCTION void operator()(std::int64_t block) const {
-    int* const mine = next + block * rows;
-    const std::int64_t end = Kokkos::min(count, (block + 1) * block_size);
-    for (std::int64_t i = block * block_size; i < end; ++i) {
-      if (ids[i] >= 0) order[offsets[ids[i]] + mine[ids[i]]++] = int(i);
-    }
+  KOKKOS_FUNCTION void operator()(std::int64_t place, int position) const {
+    if (position >= 0) order[position] = int(place);
   }
 };
 
@@ -201,7 +156,7 @@ class Embedding : public Block<Embedding<PrecisionT>> {
   };
   template <class ExecT>
   struct Workspace {
-    int* counts = nullptr;   ///< [blocks, rows]
+    detail::CountingSort sort;
     int* offsets = nullptr;  ///< [rows + 1]
     int* order = nullptr;    ///< [tokens * places]
     detail::ColumnSum<int> count;
@@ -252,14 +207,8 @@ class Embedding : public Block<Embedding<PrecisionT>> {
     const In delta = detail::checked_matrix<const storage, typename ExecT::memory_space>(
         "moe::Embedding::backward, dy", dy, std::size_t(tape.num_tokens), std::size_t(out()));
     if (g.weight.empty()) return;
-    const std::int64_t count = tape.num_tokens * places_, blocks = num_blocks(count);
-    const int* const ids = tape.ids.data();
-    detail::launch(exec, sort_label, blocks, detail::CountIds{ids, workspace.counts, count, block_size(), rows_});
-    detail::launch(exec, sort_label, rows_, detail::ScanIdBlocks{workspace.counts, workspace.offsets, blocks, rows_});
-    detail::launch(exec, sort_label, 1, detail::ScanIds{workspace.offsets, rows_});
-    detail::launch(
-        exec, sort_label, blocks,
-        detail::PlaceIds{ids, workspace.counts, workspace.offsets, workspace.order, count, block_size(), rows_});
+    workspace.sort(exec, sort_label, tape.num_tokens * places_, detail::RowOfPlace{tape.ids.data()}, workspace.offsets,
+                   detail::NotePlace{workspace.order});
     const int chunks = (width_ + detail::embedding_columns - 1) / detail::embedding_columns;
     // Dynamic: neighbouring rows are often all frequent (letters) or all rare. The chunk is given for the reason that
     // detail::launch gives it.
@@ -289,7 +238,7 @@ class Embedding : public Block<Embedding<PrecisionT>> {
     if (use == Use::inference) return w;
     const std::int64_t count = std::int64_t(max_tokens) * places_;
     detail::expect_at_most("moe::Embedding", "max_tokens * places", std::numeric_limits<int>::max(), count);
-    w.counts = arena.template take<int>(num_blocks(count) * rows_);
+    w.sort = detail::CountingSort(arena, count, rows_);
     w.offsets = arena.template take<int>(rows_ + 1);
     w.order = arena.template take<int>(count);
     w.count = detail::ColumnSum<int>(arena, max_tokens, 1);
@@ -297,10 +246,6 @@ class Embedding : public Block<Embedding<PrecisionT>> {
   }
 
  private:
-  /// Places that one work item sorts: enough that the counts take no more memory than the places.
-  std::int64_t block_size() const { return std::max(1024, rows_); }
-  std::int64_t num_blocks(std::int64_t count) const { return (count + block_size() - 1) / block_size(); }
-
   template <class IdsT>
   void check(const IdsT& ids, int max_tokens) const {
     static_assert(Kokkos::is_view_v<IdsT>, "moe: ids must be a Kokkos::View of integers of rank 2, [tokens, places]");
