@@ -65,7 +65,7 @@ TEST_CASE("training moves every result, and the digests see it", "[determinism]"
     run.backward();
     Digests before, after;
     moe_tests::append_digests(before, "", run);
-    run.descend();
+    run.step();
     run.forward();
     run.backward();
     moe_tests::append_digests(after, "", run);

@@ -4,6 +4,8 @@
 /// What the tests of a property that every model must have (the same bits, no allocation, no fence) are run on.
 
 #include <moe/moe.hpp>
+#include <moe/train/adamw.hpp>
+#include <moe/train/clip_norm.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -16,36 +18,36 @@
 
 namespace moe_tests {
 
-/// Calls f(name, block) for a few models that use every policy between them, with sizes off every tile and vector.
+/// Calls f(name, block) for two models, one in float and one in double, with sizes off every tile and vector.
 template <class EngineT, class F>
-void for_each_model(const EngineT& engine, F&& f) {
-  using moe::Precision;
-  const moe::Shape<> shape{.experts = 6, .hidden = 36, .intermediate = 52};
-  const moe::Layer softmax{shape,           moe::SoftmaxTopK<2>{},
-                           moe::SwiGlu{},   moe::Balance{moe::SwitchLoss{.weight = 0.01f}, moe::ZLoss{}},
-                           moe::Dropless{}, Precision<float>{},
-                           engine};
-  const moe::Layer sigmoid{moe::Shape<9, 36, 21>{},
-                           moe::SigmoidTopK<3, moe::Normalise, moe::SelectionBias>{},
-                           moe::Mlp<moe::Gelu>{},
-                           moe::Balance{moe::SwitchLoss{}, moe::LossFreeBias{}},
-                           moe::Dropless{},
-                           Precision<float>{},
-                           engine};
+void for_two_models(const EngineT& engine, F&& f) {
+  f("softmax", moe::Layer{moe::Shape<>{.experts = 6, .hidden = 36, .intermediate = 52}, moe::SoftmaxTopK<2>{},
+                          moe::SwiGlu{}, moe::Balance{moe::SwitchLoss{.weight = 0.01f}, moe::ZLoss{}}, moe::Dropless{},
+                          moe::Precision<float>{}, engine});
   using Biased =
       moe::Router<moe::LinearProjection<moe::WithBias>, moe::Softmax, moe::TopK<moe::dynamic>, moe::Normalise>;
-  const moe::Layer biased{moe::Shape<>{.experts = 5, .hidden = 33, .intermediate = 19},
-                          Biased{.select = {.k = 4}},
-                          moe::GatedMlp<moe::Relu>{},
-                          moe::NoBalance{},
-                          moe::Dropless{},
-                          Precision<double>{},
-                          engine};
-  f("softmax", softmax);
-  f("sigmoid", sigmoid);
-  f("biased", biased);
-  f("chain", moe::Chain{moe::Residual{moe::Chain{moe::RmsNorm{36}, softmax}}, moe::Residual{sigmoid},
-                        moe::Linear{36, 36, moe::WithBias{}, Precision<float>{}, engine}});
+  f("biased",
+    moe::Layer{moe::Shape<>{.experts = 5, .hidden = 33, .intermediate = 19}, Biased{.select = {.k = 4}},
+               moe::GatedMlp<moe::Relu>{}, moe::NoBalance{}, moe::Dropless{}, moe::Precision<double>{}, engine});
+}
+
+/// Calls f(name, block) for models that use every policy between them.
+template <class EngineT, class F>
+void for_each_model(const EngineT& engine, F&& f) {
+  for_two_models(engine, [&]<class BlockT>(const char* name, const BlockT& block) {
+    f(name, block);
+    if constexpr (std::is_same_v<typename BlockT::storage, float>) {
+      const moe::Layer sigmoid{moe::Shape<9, 36, 21>{},
+                               moe::SigmoidTopK<3, moe::Normalise, moe::SelectionBias>{},
+                               moe::Mlp<moe::Gelu>{},
+                               moe::Balance{moe::SwitchLoss{}, moe::LossFreeBias{}},
+                               moe::Dropless{},
+                               moe::Precision<float>{},
+                               engine};
+      f("chain", moe::Chain{moe::Residual{moe::Chain{moe::RmsNorm{36}, block}}, moe::Residual{sigmoid},
+                            moe::Linear{36, 36, moe::WithBias{}, moe::Precision<float>{}, engine}});
+    }
+  });
 }
 
 template <class T, class ExecT>
@@ -64,15 +66,7 @@ Rows<T, ExecT> waves(const ExecT& exec, int rows, int columns, double frequency)
   return view;
 }
 
-/// parameter -= 0.5 * gradient, element by element.
-template <class T>
-struct Descend {
-  T* parameter;
-  const T* gradient;
-  KOKKOS_FUNCTION void operator()(std::int64_t i) const { parameter[i] -= T(0.5) * gradient[i]; }
-};
-
-/// A block with everything that running and training it takes, for `tokens` out of up to `max_tokens`.
+/// A block with everything that running and training it takes, for `tokens` tokens where there is room for `max_tokens`.
 template <class ExecT, class BlockT>
 struct Run {
   using T = typename BlockT::storage;
@@ -83,6 +77,10 @@ struct Run {
   decltype(std::declval<BlockT>().parameters(ExecT())) parameters, gradients;
   decltype(std::declval<BlockT>().tape(ExecT(), 1)) tape;
   decltype(std::declval<BlockT>().workspace(ExecT(), 1)) workspace;
+  moe::ClipNorm clip{.max_norm = 1};
+  moe::ClipNorm::Workspace<ExecT> norm;
+  moe::AdamW optimiser{.learning_rate = 0.01};
+  moe::AdamW::State<ExecT> state;
 
   Run(const ExecT& exec_, const BlockT& block_, int tokens, int max_tokens)
       : exec(exec_),
@@ -94,7 +92,9 @@ struct Run {
         parameters(block.parameters(exec, 7)),
         gradients(block.gradients(exec)),
         tape(block.tape(exec, max_tokens)),
-        workspace(block.workspace(exec, max_tokens)) {
+        workspace(block.workspace(exec, max_tokens)),
+        norm(clip.workspace(exec, gradients)),
+        state(optimiser.state(exec, parameters, gradients)) {
     exec.fence();
   }
 
@@ -103,19 +103,10 @@ struct Run {
   void backward() { block.backward(exec, parameters, tape, dy, dx, gradients, workspace); }
   void update() { block.update(exec, parameters, tape); }
 
-  /// A step of gradient descent: what it changes must not depend on an optimiser's own correctness.
-  void descend() {
-    moe::for_each_tensor(
-        [&](auto& p, auto& g) {
-          using Value = typename std::decay_t<decltype(p)>::value_type;
-          moe::detail::launch(exec, descend_label, p.storage.size(),
-                              Descend<Value>{p.storage.data(), g.storage.data()});
-        },
-        parameters, gradients);
+  void step() {
+    clip(exec, norm, gradients);
+    optimiser.step(exec, parameters, gradients, state);
   }
-
- private:
-  inline static const std::string descend_label = "moe_tests::descend";
 };
 
 /// FNV-1a of bytes, 64 bits.
@@ -175,7 +166,7 @@ Digests train(const ExecT& exec, const BlockT& block, int tokens, int max_tokens
   for (int step = 1; step <= steps; ++step) {
     run.forward();
     run.backward();
-    run.descend();
+    run.step();
     if (step == 1 || step == steps) append_digests(all, "step " + std::to_string(step) + " ", run);
     run.update();
   }
