@@ -1,4 +1,5 @@
 #include <moe/core/trees.hpp>
+#include <moe/gemm/host/isa.hpp>
 #include <moe/train/adamw.hpp>
 
 #include <catch2/catch_template_test_macros.hpp>
@@ -119,6 +120,32 @@ TEST_CASE("AdamW is the same in every layout, and keeps the padding zero", "[tra
   for (const float value : test::to_host(panels.tensors[0].storage)) storage += std::abs(value);
   CHECK(panels.tensors[0].storage.extent(0) > std::size_t(panels.tensors[0].size()));
   CHECK(std::abs(elements - storage) < 1e-9 * elements);
+}
+
+TEST_CASE("AdamW is the same on every instruction set and place", "[train][adamw]") {
+  const test::Exec exec;
+  const moe::HostIsa before = moe::host_isa();
+  for (const int n : {33, 5000}) {
+    std::vector<std::vector<float>> results;
+    for (const moe::HostIsa isa : {moe::HostIsa::baseline, moe::HostIsa::avx2, moe::HostIsa::avx512}) {
+      if (!moe::is_supported(isa)) continue;
+      moe::set_host_isa(isa);
+      for (const int behind : {0, 5}) {
+        test::Tree<float> p;
+        p.add("weight", n + behind);
+        const auto g = p.gradients();
+        const auto start = test::uniform<float>(1, n + 5), gradient = test::uniform<float>(2, n + 5);
+        moe::assign(p.tensors[0], test::cast<float>(test::slice(start, 0, n + behind)));
+        moe::assign(g.tensors[0], test::cast<float>(test::slice(gradient, 0, n + behind)));
+        const moe::AdamW adamw{.learning_rate = 0.01};
+        auto state = adamw.state(exec, p, g);
+        for (int step = 0; step < 3; ++step) adamw.step(exec, p, g, state);
+        results.push_back(test::slice(moe::to_host(p.tensors[0]), 0, n));
+      }
+    }
+    for (const auto& result : results) CHECK(test::same_bits(result, results[0]));
+  }
+  moe::set_host_isa(before);
 }
 
 TEST_CASE("AdamW moves what has a gradient, and decays what wants it", "[train][adamw]") {

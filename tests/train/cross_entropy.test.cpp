@@ -1,3 +1,4 @@
+#include <moe/gemm/host/isa.hpp>
 #include <moe/train/cross_entropy.hpp>
 
 #include <algorithm>
@@ -203,6 +204,25 @@ TEST_CASE("CrossEntropy gives the same bits on one thread and on several", "[tra
   const Values row(logits.begin() + 3 * classes, logits.begin() + 4 * classes);
   const Result alone = run<float>(row, {targets[3]}, classes, 1.0 / parallel.valid);
   for (int v = 0; v < classes; ++v) CHECK(float(alone.d_logits[v]) == float(parallel.d_logits[3 * classes + v]));
+}
+
+TEST_CASE("CrossEntropy is the same on every instruction set", "[train][cross_entropy]") {
+  const moe::HostIsa before = moe::host_isa();
+  for (const int classes : {21, 256}) {
+    const Values logits = test::uniform<float>(1, 9 * classes, 20);
+    const std::vector<int> targets{0, 1, 2, 3, 4, 5, 6, 7, 20};
+    std::vector<Result> results;
+    for (const moe::HostIsa isa : {moe::HostIsa::baseline, moe::HostIsa::avx2, moe::HostIsa::avx512}) {
+      if (!moe::is_supported(isa)) continue;
+      moe::set_host_isa(isa);
+      results.push_back(run<float>(logits, targets, classes));
+    }
+    for (const Result& result : results) {
+      CHECK(result.loss == results[0].loss);
+      CHECK(test::same_bits(result.d_logits, results[0].d_logits));
+    }
+  }
+  moe::set_host_isa(before);
 }
 
 TEST_CASE("CrossEntropy rejects sizes that do not fit", "[train][cross_entropy]") {
