@@ -2,10 +2,10 @@
 
 #include <moe/core/kernel.hpp>
 #include <moe/core/routing.hpp>
+#include <moe/core/shape.hpp>
 
 #include <cstdint>
 #include <string>
-#include <type_traits>
 
 namespace moe {
 namespace detail {
@@ -27,7 +27,7 @@ struct GatherRows {
     const int t = int(item / chunks), first = int(item % chunks) * chunk;
     const int left = int(out.extent(1)) - first;
     if (left >= chunk) {
-      gather(t, first, std::integral_constant<int, chunk>());  // a constant bound: the compiler makes vectors of it
+      gather(t, first, Size<chunk>());  // a constant bound: the compiler makes vectors of it
     } else {
       gather(t, first, left);
     }

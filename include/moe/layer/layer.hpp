@@ -236,7 +236,8 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     const std::string& label = detail::kernel_label<"moe::layer::zero">;
     Context<TypesOf<ExecT>> context{exec, shape_, {}, 0};
     detail::balancing::update(balancer_, context, p.router, tape.load);
-    for (const auto& counter : {tape.load, tape.dropped, tape.non_finite}) {
+    const Vector<int, typename ExecT::memory_space> counters[] = {tape.load, tape.dropped, tape.non_finite};
+    for (const auto& counter : counters) {
       detail::launch(exec, label, counter.size(), detail::Zero<int>{counter.data()});
     }
   }

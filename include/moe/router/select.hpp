@@ -15,13 +15,15 @@ namespace detail {
 /// that every input has a total order.
 template <class T>
 struct Candidates {
+  static constexpr T lowest = -std::numeric_limits<T>::infinity();
+
   const T* score;
   const T* bias;  ///< nullptr: none
   int count;
 
   KOKKOS_FUNCTION T operator[](int e) const {
     const T value = bias ? score[e] + bias[e] : score[e];
-    return Kokkos::isnan(value) ? -std::numeric_limits<T>::infinity() : value;
+    return Kokkos::isnan(value) ? lowest : value;
   }
 };
 

@@ -48,6 +48,7 @@ struct CrossEntropyRow {
   T scale;
 
   static constexpr int lanes = 16;  ///< of the row's interleaved sums
+  static constexpr T lowest = -std::numeric_limits<T>::infinity();
 
   template <class LeafT, class V>
   MOE_INLINE void run(std::int64_t t) const {
@@ -76,7 +77,6 @@ struct CrossEntropyRow {
   template <class V>
   static MOE_INLINE T maximum(const T* from, int n) {
     constexpr int step = simd::lanes<V>, chains = lanes / step;
-    constexpr T lowest = -std::numeric_limits<T>::infinity();
     V best[chains];
     for (int k = 0; k < chains; ++k) best[k] = V(lowest);
     for (int c = 0; c < n; c += lanes) {
@@ -99,7 +99,7 @@ struct CrossEntropyRow {
       for (int k = 0; k < chains && c + k * step < n; ++k) {
         const int at = c + k * step;
         // what fills a tail is exactly zero
-        const V value = math::exp(load_first<V>(from + at, n - at, -std::numeric_limits<T>::infinity()) - V(largest));
+        const V value = math::exp(load_first<V>(from + at, n - at, lowest) - V(largest));
         if (to != nullptr) store_first(to + at, value, n - at);
         sums[k] += value;
       }

@@ -5,6 +5,7 @@
 #include <moe/core/parameters.hpp>
 #include <moe/core/precision.hpp>
 #include <moe/core/reduce.hpp>
+#include <moe/core/shape.hpp>
 #include <moe/layer/block.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -98,7 +99,7 @@ struct SumRows {
     const int chunks = (width + embedding_columns - 1) / embedding_columns;
     const int row = int(i / chunks), first = int(i % chunks) * embedding_columns;
     if (width - first >= embedding_columns) {
-      sum(row, first, std::integral_constant<int, embedding_columns>{});
+      sum(row, first, Size<embedding_columns>{});
     } else {
       sum(row, first, width - first);
     }
