@@ -37,7 +37,7 @@ Sorted sort(const std::vector<int>& ids, const std::vector<double>& gates, int s
   const auto make = [&](auto& arena) {
     return Parts{{arena, max_tokens, slots, experts, true},
                  {arena, max_tokens, slots, max_tokens * slots, experts},
-                 dropless.workspace<Types>(arena, shape, max_tokens)};
+                 dropless.workspace<Types>(arena, shape, max_tokens, slots)};
   };
   const auto parts =
       moe::detail::carve(exec, moe::detail::allocate(exec, "test", moe::detail::measure<test::Exec>(make)), make);

@@ -92,14 +92,14 @@ GradientReport check_gradients(const BlockT& block, const ParametersT& p, const 
       const T numeric = difference / (2 * step);
       const T scale = std::max(std::abs(numeric), T(1e-2) * largest);
       const T error = numeric == analytic ? 0 : std::abs(numeric - analytic) / scale;
-      if (!(error <= report.worst)) report.worst = error, report.where = name + " " + what;
+      if (!(error <= report.worst)) report.worst = error, report.where = name + ", " + what;
     };
     const std::int64_t size = std::int64_t(values.size()), singles = std::min<std::int64_t>(size, 40);
     for (std::int64_t i = 0; i < singles; ++i) {
       const std::int64_t at = i * size / singles + (size / singles) * (i % 3) / 3;
       std::vector<T> direction(size, T(0));
       direction[at] = 1;
-      compare(direction, T(1e-5), "[" + std::to_string(at) + "]");
+      compare(direction, T(1e-5), std::string("element ").append(std::to_string(at)));
     }
     for (int i = 0; i < 3; ++i) compare(uniform(check.seed + 17 + i, size), T(1e-6), "direction");
     put(values);
