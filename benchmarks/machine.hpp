@@ -1,6 +1,7 @@
 #pragma once
 
 #include <moe/core/huge_pages.hpp>
+#include <moe/gemm/host/leaf.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -10,133 +11,152 @@
 #include <cstdlib>
 #include <vector>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+/// \file
+/// What this machine could do at best: the figures that products are measured against.
 
-/// The limits of this machine, measured: figures on shared machines mean something only as fractions of these, taken in
-/// the same run.
-namespace bench {
+namespace moe::benchmarks {
 
-struct Machine {
-  double fma_peak = 0;        ///< float FLOP/s of all threads; a fused multiply-add counts as two
-  double read_bandwidth = 0;  ///< bytes/s that all threads together read from memory in huge pages
+/// Twelve independent chains of multiply-adds: enough to keep the units busy, and few enough for sixteen registers.
+template <class T>
+struct FmaChains {
+  static constexpr int chains = 12;
+  static constexpr int steps = 1 << 18;
+  T* values;  ///< two lines: in, and out
+
+  struct Kernel {
+    template <class LeafT>
+    static MOE_LEAF void run(const FmaChains& f) {
+      constexpr int lanes = LeafT::vector_bytes / int(sizeof(T));
+      using Ops = typename LeafT::template Ops<T, lanes>;
+      using V = detail::Native<T, lanes>;
+      V a, b, sum[chains];
+      Ops::broadcast(a, f.values[0]);
+      Ops::broadcast(b, f.values[1]);
+#pragma GCC unroll 12
+      for (int i = 0; i < chains; ++i) Ops::broadcast(sum[i], f.values[i]);
+      for (int step = 0; step < steps; ++step) {
+#pragma GCC unroll 12
+        for (int i = 0; i < chains; ++i) Ops::fma(sum[i], a, b);
+      }
+      V all = sum[0];
+#pragma GCC unroll 12
+      for (int i = 1; i < chains; ++i) all = all + sum[i];
+      __builtin_memcpy(f.values + 16, &all, sizeof(all));
+    }
+  };
 };
 
-namespace machine_detail {
+namespace detail {
 
-inline constexpr int fma_steps = 2'000'000;
+inline double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
-// Sixteen independent chains: more than latency times ports of any CPU, and they fit the registers of AVX-512; AVX2 has
-// sixteen registers, so twelve chains and the two factors.
-#if defined(__x86_64__)
-__attribute__((target("avx512f"), noinline)) inline float fma_loop_avx512(float seed, double& flops) {
-  __m512 sum[16];
-  for (auto& s : sum) s = _mm512_set1_ps(seed);
-  const __m512 a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(seed);
-  for (int step = 0; step < fma_steps; ++step) {
-#pragma GCC unroll 16
-    for (auto& s : sum) s = _mm512_fmadd_ps(s, a, b);
+template <class T>
+struct RunFmaChains {
+  T* values;  ///< 64 for each thread
+  void (*chains)(const FmaChains<T>&);
+  void operator()(int thread) const { chains({values + 64 * thread}); }
+};
+
+template <class T>
+struct PickFmaChains {
+  template <class LeafT>
+  auto operator()() const {
+    return &LeafT::template call<typename FmaChains<T>::Kernel, FmaChains<T>>;
   }
-  flops = 2.0 * 16 * 16 * fma_steps;
-  for (int i = 1; i < 16; ++i) sum[0] = _mm512_add_ps(sum[0], sum[i]);
-  return _mm512_cvtss_f32(sum[0]);
+};
+
+template <class T>
+constexpr int lanes_of(HostIsa isa) {
+  return (isa == HostIsa::avx512 ? 64 : isa == HostIsa::avx2 ? 32 : 16) / int(sizeof(T));
 }
 
-__attribute__((target("avx2,fma"), noinline)) inline float fma_loop_avx2(float seed, double& flops) {
-  __m256 sum[12];
-  for (auto& s : sum) s = _mm256_set1_ps(seed);
-  const __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(seed);
-  for (int step = 0; step < fma_steps; ++step) {
-#pragma GCC unroll 12
-    for (auto& s : sum) s = _mm256_fmadd_ps(s, a, b);
+/// A thread's share of the memory, read in `streams` places at once.
+struct ReadShare {
+  const char* memory;
+  std::int64_t bytes;
+  std::int64_t* sums;
+};
+
+struct SumWords {
+  static constexpr int streams = 2;
+
+  template <class LeafT>
+  static MOE_LEAF void run(const ReadShare& share) {
+    constexpr int words = LeafT::vector_bytes / 8, per_line = 64 / LeafT::vector_bytes;
+    using V = moe::detail::Native<std::int64_t, words>;
+    const std::int64_t apart = share.bytes / streams;
+    V sum[streams][per_line] = {};
+    for (std::int64_t i = 0; i < apart; i += 64) {
+#pragma GCC unroll 8
+      for (int s = 0; s < streams; ++s) {
+#pragma GCC unroll 8
+        for (int j = 0; j < per_line; ++j) {
+          sum[s][j] += *reinterpret_cast<const V*>(share.memory + s * apart + i + j * LeafT::vector_bytes);
+        }
+      }
+    }
+    for (int s = 0; s < streams; ++s) {
+      for (int j = 0; j < per_line; ++j) share.sums[0] += sum[s][j][0];
+    }
   }
-  flops = 2.0 * 8 * 12 * fma_steps;
-  for (int i = 1; i < 12; ++i) sum[0] = _mm256_add_ps(sum[0], sum[i]);
-  return _mm256_cvtss_f32(sum[0]);
-}
-#endif
+};
 
-/// Chains in vectors of the compiler's, where there is no kernel by hand.
-inline float fma_loop_generic(float seed, double& flops) {
-  constexpr int lanes = 64;
-  float sum[lanes];
-  std::fill_n(sum, lanes, seed);
-  for (int step = 0; step < fma_steps; ++step) {
-    for (float& s : sum) s = s * 0.999f + seed;
+struct PickReader {
+  template <class LeafT>
+  auto operator()() const {
+    return &LeafT::template call<SumWords, ReadShare>;
   }
-  flops = 2.0 * lanes * fma_steps;
-  float total = 0;
-  for (const float s : sum) total += s;
-  return total;
-}
+};
 
-inline float fma_loop(float seed, double& flops) {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) return fma_loop_avx512(seed, flops);
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return fma_loop_avx2(seed, flops);
-#endif
-  return fma_loop_generic(seed, flops);
-}
+struct RunReaders {
+  const char* memory;
+  std::int64_t bytes;  ///< of a thread
+  std::int64_t* sums;  ///< 16 for each thread
+  void (*read)(const ReadShare&);
+  void operator()(int thread) const { read({memory + thread * bytes, bytes, sums + 16 * thread}); }
+};
 
-/// Adds 64-byte lines of [begin, end); vectors narrower than the CPU's still saturate the memory.
-inline float read_all(const float* begin, const float* end) {
-  typedef float Line __attribute__((vector_size(32), may_alias));
-  Line sums[8] = {};
-  for (const float* p = begin; p + 64 <= end; p += 64) {
-    for (int i = 0; i < 8; ++i) sums[i] += reinterpret_cast<const Line*>(p)[i];
-  }
-  float total = 0;
-  for (const Line& sum : sums) total += sum[0];
-  return total;
-}
+}  // namespace detail
 
-using Host = Kokkos::DefaultHostExecutionSpace;
-
-/// The best of `repeats` timings of body(thread) on all threads.
-template <class F>
-double best_seconds(int repeats, const F& body) {
-  double best = 1e30;
+/// The rate of multiply-adds in registers, all threads together, best of several runs, in FLOP/s.
+template <class T, class ExecT>
+double measure_fma_peak(const ExecT& exec, HostIsa isa = host_isa(), int repeats = 10) {
+  const int threads = exec.concurrency();
+  std::vector<T> values(std::size_t(threads) * 64, T(0.5));
+  const detail::RunFmaChains<T> run{values.data(), moe::detail::with_leaf(isa, detail::PickFmaChains<T>{})};
+  double best = 0;
   for (int i = 0; i < repeats; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
-    Kokkos::parallel_for("bench::machine", Kokkos::RangePolicy<Host>(0, Host().concurrency()), body);
-    Host().fence("bench::machine");
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    const double begin = detail::seconds();
+    Kokkos::parallel_for("moe::benchmarks::peak", Kokkos::RangePolicy<ExecT>(exec, 0, threads), run);
+    exec.fence();
+    const double flops = 2.0 * FmaChains<T>::chains * FmaChains<T>::steps * detail::lanes_of<T>(isa) * threads;
+    best = std::max(best, flops / (detail::seconds() - begin));
   }
   return best;
 }
 
-}  // namespace machine_detail
-
-inline double measure_fma_peak() {
-  const int threads = machine_detail::Host().concurrency();
-  std::vector<float> sink(threads);
-  std::vector<double> flops(threads);
-  const double seconds =
-      machine_detail::best_seconds(10, [&](int t) { sink[t] = machine_detail::fma_loop(float(t) * 1e-6f, flops[t]); });
-  double total = 0;
-  for (const double f : flops) total += f;
-  return total / seconds;
+/// The rate of reading memory that no cache holds, in huge pages, all threads together, best of several runs, in bytes/s.
+template <class ExecT>
+double measure_read_bandwidth(const ExecT& exec, std::int64_t bytes = std::int64_t(1) << 30, int repeats = 5) {
+  const int threads = exec.concurrency();
+  const std::int64_t share = bytes / threads / 4096 * 4096;
+  Kokkos::View<char*, Kokkos::HostSpace> memory(
+      Kokkos::view_alloc(Kokkos::WithoutInitializing, "moe::benchmarks::memory"), share * threads);
+  moe::detail::advise_huge_pages(memory.data(), memory.size());
+  Kokkos::deep_copy(memory, 1);
+  std::vector<std::int64_t> sums(std::size_t(threads) * 16);
+  const auto read = moe::detail::with_leaf(host_isa(), detail::PickReader{});
+  double best = 0;
+  for (int i = 0; i < repeats; ++i) {
+    const double begin = detail::seconds();
+    Kokkos::parallel_for("moe::benchmarks::read", Kokkos::RangePolicy<ExecT>(exec, 0, threads),
+                         detail::RunReaders{memory.data(), share, sums.data(), read});
+    exec.fence();
+    best = std::max(best, double(share * threads) / (detail::seconds() - begin));
+  }
+  return best;
 }
 
-inline double measure_read_bandwidth() {
-  constexpr std::size_t bytes = std::size_t(1) << 30, page = std::size_t(1) << 21;
-  const int threads = machine_detail::Host().concurrency();
-  auto* const memory = static_cast<float*>(std::aligned_alloc(page, bytes));
-  moe::detail::advise_huge_pages(memory, bytes);
-  const std::size_t share = bytes / sizeof(float) / threads / 64 * 64;
-  std::vector<float> sink(threads);
-  machine_detail::best_seconds(1, [&](int t) { std::fill_n(memory + t * share, share, 1.0f); });
-  const double seconds = machine_detail::best_seconds(
-      5, [&](int t) { sink[t] = machine_detail::read_all(memory + t * share, memory + (t + 1) * share); });
-  std::free(memory);
-  return double(share) * threads * sizeof(float) / seconds;
-}
-
-/// Measured once in a run.
-inline const Machine& this_machine() {
-  static const Machine machine{measure_fma_peak(), measure_read_bandwidth()};
-  return machine;
-}
-
-}  // namespace bench
+}  // namespace moe::benchmarks

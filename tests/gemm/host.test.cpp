@@ -477,33 +477,35 @@ namespace {
 template <class T, class LeafT>
 std::vector<T> run_tiles() {
   constexpr int depth = 50, lines = 2, n = moe::detail::line<T>;
-  const auto& tiles = moe::detail::tiles<T, LeafT>();
+  const moe::detail::Leaf<T> leaf = moe::detail::PickLeaf<T>().template operator()<LeafT>();
   std::mt19937 random(3);
   Random<T> uniform(-1, 1);
   Aligned<T> b(depth * lines * n);
-  std::vector<T> a(depth * 12), all;
+  std::vector<T> a(depth * 6);
   for (T& element : a) element = uniform(random);
   for (T& element : b.storage) element = uniform(random);
   // Six rows, for all leaves to have a tile of that height or to need two.
   std::vector<T> c(6 * lines * n, T(0.25));
-  for (int row = 0; row < 6; row += std::min(6, tiles.rows)) {
-    const int height = std::min({6, tiles.rows, 6 - row});
+  for (int row = 0; row < 6; row += std::min(6, leaf.tile_rows)) {
+    const int height = std::min({6, leaf.tile_rows, 6 - row});
     std::vector<T> packed(depth * height);
     for (int k = 0; k < depth; ++k) {
       for (int r = 0; r < height; ++r) packed[k * height + r] = a[k * 6 + row + r];
     }
-    moe::detail::multiply(tiles, moe::detail::Block<T>{.a = packed.data(),
-                                                       .b = b.data,
-                                                       .b_line = depth * n,
-                                                       .rows = height,
-                                                       .lines = lines,
-                                                       .depth = depth,
-                                                       .c = c.data() + row * lines * n,
-                                                       .c_row = lines * n,
-                                                       .c_line = n,
-                                                       .from_zero = false,
-                                                       .ahead = nullptr,
-                                                       .ahead_line = 0});
+    leaf.multiply({.a = packed.data(),
+                   .b = b.data,
+                   .b_line = depth * n,
+                   .rows = height,
+                   .lines = lines,
+                   .depth = depth,
+                   .c = c.data() + row * lines * n,
+                   .c_row = lines * n,
+                   .c_line = n,
+                   .from_zero = false,
+                   .ahead = nullptr,
+                   .ahead_line = 0,
+                   .unit = 1,
+                   .taker = {}});
   }
   return c;
 }

@@ -3,6 +3,7 @@
 #include <moe/core/kernel.hpp>
 #include <moe/core/operands.hpp>
 #include <moe/gemm/engine.hpp>
+#include <moe/gemm/host/block.hpp>
 #include <moe/gemm/host/isa.hpp>
 #include <moe/gemm/host/rows.hpp>
 #include <moe/gemm/host/scratch.hpp>
@@ -54,25 +55,19 @@ class HostEngine {
                         const Weights<AccT>& d_weights, bool accumulate) const {
     detail::launch(exec, label, scratch_.concurrency,
                    detail::AccumulatePanels<AccT, DeltaT, SourceT, ScaleT>{segments, d_source, source, d_weights,
-                                                                           accumulate, scratch_, tiles()});
+                                                                           accumulate, scratch_, leaf()});
   }
 
  private:
-  struct PickTiles {
-    template <class LeafT>
-    const detail::Tiles<AccT>* operator()() const {
-      return &detail::tiles<AccT, LeafT>();
-    }
-  };
   template <class EpilogueT>
   struct PickFinish {
     template <class LeafT>
     auto operator()() const {
-      return &LeafT::template call<detail::FinishKernel<AccT, EpilogueT>, detail::Finish<AccT, EpilogueT>>;
+      return &detail::FinishKernel<AccT, EpilogueT>::template take<LeafT>;
     }
   };
 
-  const detail::Tiles<AccT>* tiles() const { return detail::with_leaf(isa_, PickTiles{}); }
+  detail::Leaf<AccT> leaf() const { return detail::with_leaf(isa_, detail::PickLeaf<AccT>{}); }
 
   template <class SourceT, class ScaleT, class MatrixT, class EpilogueT>
   void rows(const ExecT& exec, const std::string& label, const Segments& segments,
@@ -81,7 +76,7 @@ class HostEngine {
     detail::launch(
         exec, label, scratch_.concurrency,
         detail::MultiplyRows<AccT, MatrixT, SourceT, ScaleT, EpilogueT>{
-            segments, source, matrix, epilogue, scratch_, tiles(), detail::with_leaf(isa_, PickFinish<EpilogueT>{})});
+            segments, source, matrix, epilogue, scratch_, leaf(), detail::with_leaf(isa_, PickFinish<EpilogueT>{})});
   }
 
   detail::HostScratch scratch_;

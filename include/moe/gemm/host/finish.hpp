@@ -9,15 +9,21 @@
 
 namespace moe::detail {
 
-/// The sums of a task, ready for the epilogue: [row][line][part][lane].
+/// The sums of a task, [row][line][part][lane], and where they belong.
 template <class T, class EpilogueT>
 struct Finish {
   const T* sums;
   std::int64_t sums_row;
-  int expert, first_row, rows;
-  int first_line, lines;
+  int expert, first_row, first_line;
   int columns;  ///< of the whole product
   const EpilogueT* epilogue;
+};
+
+/// Some of its rows and lines, which are complete.
+template <class T, class EpilogueT>
+struct FinishPart {
+  const Finish<T, EpilogueT>& all;
+  int first_row, rows, first_line, lines;
 };
 
 /// Calls the epilogue with vectors of 32 bytes, whatever the leaf, so that its bits do not depend on the leaf.
@@ -29,11 +35,19 @@ struct FinishKernel {
   using V = Simd<T, lanes>;
 
   template <class LeafT>
-  static MOE_LEAF void run(const Finish<T, EpilogueT>& f) {
-    for (int r = 0; r < f.rows; ++r) {
-      const T* const sums = f.sums + r * f.sums_row;
+  static void take(const void* context, int first_row, int rows, int first_line, int lines) {
+    const auto& all = *static_cast<const Finish<T, EpilogueT>*>(context);
+    LeafT::template call<FinishKernel>(FinishPart<T, EpilogueT>{all, first_row, rows, first_line, lines});
+  }
+
+  template <class LeafT>
+  static MOE_LEAF void run(const FinishPart<T, EpilogueT>& part) {
+    const Finish<T, EpilogueT>& f = part.all;
+    const int first = (f.first_line + part.first_line) * part_lanes;
+    const int end = std::min(first + part.lines * part_lanes, f.columns);
+    const T* sums = f.sums + part.first_row * f.sums_row + part.first_line * line<T>;
+    for (int row = f.first_row + part.first_row; row < f.first_row + part.first_row + part.rows; ++row) {
       T dot = 0;
-      const int first = f.first_line * part_lanes, end = std::min(first + f.lines * part_lanes, f.columns);
       for (int column = first; column < end; column += lanes) {
         const int within = column - first;
         V values[parts];
@@ -44,11 +58,12 @@ struct FinishKernel {
         if (left < lanes) {
           for (int p = 0; p < parts; ++p) clear_behind(left, values[p]);
         }
-        call(f, f.first_row + r, column, std::min(left, lanes), values, dot);
+        call(f, row, column, std::min(left, lanes), values, dot);
       }
       if constexpr (EpilogueT::row_dot) {
-        if (end % dot_columns != 0) f.epilogue->partial(f.first_row + r, end / dot_columns, dot);
+        if (end % dot_columns != 0) f.epilogue->partial(row, end / dot_columns, dot);
       }
+      sums += f.sums_row;
     }
   }
 

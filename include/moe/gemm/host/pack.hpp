@@ -1,40 +1,123 @@
 #pragma once
 
 #include <moe/core/operands.hpp>
-#include <moe/gemm/host/scratch.hpp>
-#include <moe/gemm/host/tile.hpp>
+#include <moe/core/simd.hpp>
+#include <moe/gemm/host/block.hpp>
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 namespace moe::detail {
 
-/// Packs depths [k0, k1) of a tile's rows as [k][row], k = f * parts + p for column f of part p.
-template <class T, class SourceT, class ScaleT>
-void pack_tile(const RowSource<SourceT, ScaleT>& source, int parts, int first_row, int rows, int k0, int k1, T* to) {
-  for (int r = 0; r < rows; ++r) {
-    const T scale = T(source.factor(first_row + r));
-    for (int p = 0; p < parts; ++p) {
-      const SourceT* const x = source.row(first_row + r, p);
-      T* out = to + std::int64_t(p) * rows + r;
-      for (int f = k0 / parts; f < k1 / parts; ++f, out += parts * rows) *out = scale * T(x[f]);
+/// Turns a square of numbers: v[i][j] becomes v[j][i]. As wide as every x86 and ARM CPU has registers.
+inline void transpose(Native<float, 4> (&v)[4]) {
+  const auto a = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5), b = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
+  const auto c = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5), d = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
+  v[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+  v[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+  v[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+  v[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
+inline void transpose(Native<double, 2> (&v)[2]) {
+  const auto a = v[0], b = v[1];
+  v[0] = __builtin_shufflevector(a, b, 0, 2);
+  v[1] = __builtin_shufflevector(a, b, 1, 3);
+}
+
+/// Numbers in 16 bytes.
+template <class T>
+inline constexpr int quad = 16 / int(sizeof(T));
+
+/// As many rows as 16 bytes hold elements.
+template <class T>
+struct FewRows {
+  const T* x[quad<T>];
+  T scale[quad<T>];
+};
+
+/// to[i * step + r] = scale[r] * x[r][i] for i < n, while the beginnings of the rows to come are fetched.
+template <class T>
+void pack_few(const FewRows<T>& rows, const FewRows<T>& next, int n, T* to, std::int64_t step) {
+  constexpr int width = quad<T>;
+  using Memory = UnalignedNative<T, width>;
+  int i = 0;
+  for (; i + line<T> <= n; i += line<T>) {
+    for (int r = 0; r < width; ++r) __builtin_prefetch(next.x[r] + i);
+    for (int part = 0; part < line<T>; part += width) {
+      Native<T, width> v[width];
+      for (int r = 0; r < width; ++r) v[r] = *reinterpret_cast<const Memory*>(rows.x[r] + i + part) * rows.scale[r];
+      transpose(v);
+      for (int j = 0; j < width; ++j, to += step) *reinterpret_cast<Memory*>(to) = v[j];
     }
+  }
+  for (; i < n; ++i, to += step) {
+    for (int r = 0; r < width; ++r) to[r] = rows.scale[r] * rows.x[r][i];
   }
 }
 
-/// Packs whole rows as [block of k][tile][k][row of the tile], which is how `multiply` walks through them.
+/// Packs rows as [block of k][tile][k][row of the tile], which is how `multiply` walks through them: k = f * parts + p
+/// for column f of part p.
 template <class T, class SourceT, class ScaleT>
-void pack_rows(const RowSource<SourceT, ScaleT>& source, int parts, int first_row, int rows, int tile_rows, int depth,
-               int block, T* to) {
-  const RowTiles split(rows, tile_rows);
-  for (int k0 = 0; k0 < depth; k0 += block) {
-    const int k1 = std::min(k0 + block, depth);
-    for (int t = 0; t < split.count; ++t) {
-      pack_tile(source, parts, first_row + split.begin(t), split.rows(t), k0, k1,
-                to + std::int64_t(k0) * rows + std::int64_t(split.begin(t)) * (k1 - k0));
+struct RowPacker {
+  const RowSource<SourceT, ScaleT>& source;
+  int parts;
+  int first_row, rows;
+  int depth, block;
+  T* to;
+
+  void operator()(int tile_rows) const {
+    const RowTiles split(rows, tile_rows);
+    for (int t = 0; t < split.count; ++t) tile(split.begin(t), split.rows(t));
+  }
+
+ private:
+  /// A few rows at a time, each from its beginning to its end, which is how memory likes to be read.
+  void tile(int begin, int height) const {
+    int r = 0;
+    if constexpr (std::is_same_v<T, SourceT>) {
+      // The last ones overlap those before, rather than having code of their own.
+      for (; height >= quad<T> && r < height; r += quad<T>) few(begin, height, std::min(r, height - quad<T>));
+    }
+    for (; r < height; ++r) one(begin, height, r);
+  }
+
+  T* out(int begin, int r, int k0, int k1) const {
+    return to + std::int64_t(k0) * rows + std::int64_t(begin) * (k1 - k0) + r;
+  }
+
+  void few(int begin, int height, int r) const {
+    for (int k0 = 0; k0 < depth; k0 += block) {
+      const int k1 = std::min(k0 + block, depth);
+      for (int p = 0; p < parts; ++p) {
+        pack_few(few_rows(begin + r, p, k0), few_rows(begin + r + quad<T>, p, k0), (k1 - k0) / parts,
+                 out(begin, r, k0, k1) + p * height, std::int64_t(parts) * height);
+      }
     }
   }
-}
+
+  FewRows<T> few_rows(int first, int part, int k) const {
+    FewRows<T> few;
+    for (int i = 0; i < quad<T>; ++i) {
+      const int row = first_row + std::min(first + i, rows - 1);
+      few.x[i] = source.row(row, part) + k / parts;
+      few.scale[i] = T(source.factor(row));
+    }
+    return few;
+  }
+
+  void one(int begin, int height, int r) const {
+    const T scale = T(source.factor(first_row + begin + r));
+    for (int k0 = 0; k0 < depth; k0 += block) {
+      const int k1 = std::min(k0 + block, depth);
+      for (int p = 0; p < parts; ++p) {
+        const SourceT* const x = source.row(first_row + begin + r, p);
+        T* at = out(begin, r, k0, k1) + p * height;
+        for (int f = k0 / parts; f < k1 / parts; ++f, at += parts * height) *at = scale * T(x[f]);
+      }
+    }
+  }
+};
 
 /// Packs columns [d0, d0 + columns) of rows as the tiles of a product whose depth are the rows: [tile][row][column].
 template <class T, class SourceT, class ScaleT>

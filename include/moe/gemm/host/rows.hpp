@@ -1,6 +1,7 @@
 #pragma once
 
 #include <moe/core/operands.hpp>
+#include <moe/gemm/host/block.hpp>
 #include <moe/gemm/host/finish.hpp>
 #include <moe/gemm/host/pack.hpp>
 #include <moe/gemm/host/scratch.hpp>
@@ -66,47 +67,21 @@ struct MultiplyRows {
   MatrixT matrix;
   EpilogueT epilogue;
   HostScratch scratch;
-  const Tiles<T>* tiles;
-  void (*finish)(const Finish<T, EpilogueT>&);
+  Leaf<T> leaf;
+  decltype(Taker::take) finish;
+
+  /// Lines that an epilogue must get together, for its row dots.
+  static constexpr int unit = dot_columns / Panels::lanes<T>(EpilogueT::parts);
 
   void operator()(int thread) const {
     const ThreadScratch mine = scratch.of(thread);
-    T* const packed = mine.as<T>(mine.rows);
-    const int depth = matrix.depth();
     TaskList tasks(*scratch.counters, scratch.concurrency, SegmentRows{segments}, segments.count, matrix.lines(),
-                   most_rows(mine), group_lines,
-                   std::max(tiles->lines, dot_columns / Panels::lanes<T>(EpilogueT::parts)));
+                   most_rows(mine), group_lines, std::max(leaf.tile_lines, unit));
     Task before;
-    for (Task task = tasks.next(), ahead; task; before = task, task = ahead) {
-      ahead = tasks.next();
-      const int rows = task.end - task.begin, block = block_of(rows);
-      if (!before || !task.same_rows(before)) {
-        pack_rows(source, MatrixT::source_parts(matrix.weights.extents), segments.begin(task.expert) + task.begin, rows,
-                  tiles->rows, depth, block, packed);
-      }
-      const int first_line = task.group * tasks.group_lines();
-      const int lines = std::min(tasks.group_lines(), matrix.lines() - first_line);
-      T* const sums = mine.as<T>(mine.sums);
-      for (int k0 = 0; k0 < depth; k0 += block) {
-        const int k1 = std::min(k0 + block, depth);
-        const Lines<T> b = matrix.block(task.expert, first_line, lines, k0, k1, mine.as<T>(mine.lines));
-        Block<T> all{.a = packed + std::int64_t(k0) * rows,
-                     .b = b.first,
-                     .b_line = b.stride,
-                     .rows = rows,
-                     .lines = lines,
-                     .depth = k1 - k0,
-                     .c = sums,
-                     .c_row = std::int64_t(lines) * line<T>,
-                     .c_line = line<T>,
-                     .from_zero = k0 == 0,
-                     .ahead = nullptr,
-                     .ahead_line = 0};
-        fetch_ahead(all, task, ahead, tasks.group_lines(), k1);
-        multiply(*tiles, all);
-      }
-      finish({sums, std::int64_t(lines) * line<T>, task.expert, segments.begin(task.expert) + task.begin, rows,
-              first_line, lines, matrix.columns(), &epilogue});
+    for (Task task = tasks.next(), next; task; before = task, task = next) {
+      next = tasks.next();
+      if (!before || !task.same_rows(before)) pack(mine, task);
+      run(mine, task, next, tasks.group_lines());
     }
     tasks.finish();
   }
@@ -118,18 +93,60 @@ struct MultiplyRows {
     return int(std::clamp<std::int64_t>(fit, 1, chunk_rows));
   }
   /// One tile reads a panel only once: there is no point in cutting it into blocks.
-  int block_of(int rows) const { return !MatrixT::packs && rows <= tiles->rows ? matrix.depth() : block_depth; }
+  bool streams(const Task& task) const { return !MatrixT::packs && task.end - task.begin <= leaf.tile_rows; }
+  int block_of(const Task& task) const { return streams(task) ? matrix.depth() : block_depth; }
 
-  /// Has the tiles fetch the next block of the same lines, or the first of the next task.
-  void fetch_ahead(Block<T>& block, const Task& task, const Task& next, int group, int k1) const {
-    if constexpr (!MatrixT::packs) {
-      const bool within = k1 < matrix.depth();
-      if (!within && !next) return;
-      const auto lines = within ? matrix.block(task.expert, task.group * group, 0, k1, 0, nullptr)
-                                : matrix.block(next.expert, next.group * group, 0, 0, 0, nullptr);
-      block.ahead = reinterpret_cast<const char*>(lines.first);
-      block.ahead_line = lines.stride * std::int64_t(sizeof(T));
+  void pack(const ThreadScratch& mine, const Task& task) const {
+    RowPacker<T, SourceT, ScaleT>{source,
+                                  MatrixT::source_parts(matrix.weights.extents),
+                                  segments.begin(task.expert) + task.begin,
+                                  task.end - task.begin,
+                                  matrix.depth(),
+                                  block_of(task),
+                                  mine.as<T>(mine.rows)}(leaf.tile_rows);
+  }
+
+  void run(const ThreadScratch& mine, const Task& task, const Task& next, int group) const {
+    const int first_line = task.group * group, lines = std::min(group, matrix.lines() - first_line);
+    const int rows = task.end - task.begin, depth = matrix.depth(), block = block_of(task);
+    const std::int64_t sums_row = std::int64_t(lines) * line<T>;
+    T* const sums = mine.as<T>(mine.sums);
+    const Finish<T, EpilogueT> results{
+        sums, sums_row, task.expert, segments.begin(task.expert) + task.begin, first_line, matrix.columns(), &epilogue};
+    if (depth == 0) std::fill_n(sums, rows * sums_row, T(0));
+    for (int k0 = 0; k0 < depth; k0 += block) {
+      const int k1 = std::min(k0 + block, depth);
+      const Lines<T> b = matrix.block(task.expert, first_line, lines, k0, k1, mine.as<T>(mine.lines));
+      const Ahead ahead = k1 < depth ? ahead_of(task, group, k1) : ahead_of(next, group, 0);
+      const bool complete = k1 == depth && !streams(task);
+      (streams(task) ? leaf.stream : leaf.multiply)({.a = mine.as<T>(mine.rows) + std::int64_t(k0) * rows,
+                                                     .b = b.first,
+                                                     .b_line = b.stride,
+                                                     .rows = rows,
+                                                     .lines = lines,
+                                                     .depth = k1 - k0,
+                                                     .c = sums,
+                                                     .c_row = sums_row,
+                                                     .c_line = line<T>,
+                                                     .from_zero = k0 == 0,
+                                                     .ahead = ahead.first,
+                                                     .ahead_line = ahead.stride,
+                                                     .unit = complete ? unit : 1,
+                                                     .taker = complete ? Taker{&results, finish} : Taker{}});
     }
+    if (depth == 0 || streams(task)) finish(&results, 0, rows, 0, lines);
+  }
+
+  struct Ahead {
+    const char* first = nullptr;
+    std::int64_t stride = 0;
+  };
+
+  /// What the tiles fetch while they compute: the next block of the same lines, or the first of the next task.
+  Ahead ahead_of(const Task& task, int group, int k) const {
+    if (MatrixT::packs || !task) return {};
+    const Lines<T> lines = matrix.block(task.expert, task.group * group, 0, k, 0, nullptr);
+    return {reinterpret_cast<const char*>(lines.first), lines.stride * std::int64_t(sizeof(T))};
   }
 };
 

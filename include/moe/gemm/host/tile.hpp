@@ -3,9 +3,7 @@
 #include <moe/core/layout.hpp>
 #include <moe/gemm/host/leaf.hpp>
 
-#include <array>
 #include <cstdint>
-#include <utility>
 
 // The loops over registers are unrolled by pragma: at -O2 g++ would not, and would keep the registers in memory.
 #define MOE_UNROLL _Pragma("GCC unroll 16")
@@ -100,85 +98,6 @@ struct TileKernel {
     }
   }
 };
-
-/// The tiles of an instruction set, by their number of rows.
-template <class T>
-struct Tiles {
-  static constexpr int most_rows = 12;
-  int rows;   ///< of the largest tile
-  int lines;  ///< of every tile
-  std::array<void (*)(const Tile<T>&), most_rows> of;
-
-  void operator()(int height, const Tile<T>& tile) const { of[height - 1](tile); }
-};
-
-template <class T, class LeafT, std::size_t... I>
-constexpr Tiles<T> make_tiles(std::index_sequence<I...>) {
-  return {LeafT::tile_rows,
-          LeafT::tile_lines,
-          {&LeafT::template call<TileKernel<T, int(I) + 1, LeafT::tile_lines>, Tile<T>>...}};
-}
-
-template <class T, class LeafT>
-const Tiles<T>& tiles() {
-  static constexpr Tiles<T> all = make_tiles<T, LeafT>(std::make_index_sequence<LeafT::tile_rows>());
-  return all;
-}
-
-/// A block of a product: some rows in tiles, times some lines.
-template <class T>
-struct Block {
-  const T* a;           ///< [tile][k][rows of the tile]
-  const T* b;           ///< [line][k][element]
-  std::int64_t b_line;  ///< elements from one line to the next
-  int rows, lines, depth;
-  T* c;
-  std::int64_t c_row, c_line;
-  bool from_zero;
-  const char* ahead;  ///< [line][64 bytes of each k], a block to fetch meanwhile, or null
-  std::int64_t ahead_line;
-};
-
-/// The rows of a chunk, split as evenly as possible into tiles of at most `most` rows.
-struct RowTiles {
-  int count, height, taller;  ///< `taller` tiles have one row more than `height`
-
-  RowTiles(int rows, int most) : count((rows + most - 1) / most) {
-    height = count == 0 ? 0 : rows / count;
-    taller = rows - height * count;
-  }
-  int rows(int tile) const { return height + (tile < taller ? 1 : 0); }
-  int begin(int tile) const { return tile * height + (tile < taller ? tile : taller); }
-};
-
-/// A panel's block stays in the innermost cache while the tiles go by.
-template <class T>
-void multiply(const Tiles<T>& tiles, const Block<T>& block) {
-  const RowTiles split(block.rows, tiles.rows);
-  for (int j = 0; j < block.lines; j += tiles.lines) {
-    const bool whole = j + tiles.lines <= block.lines;
-    for (int t = 0; t < split.count; ++t) {
-      const int first = split.begin(t);
-      Tile<T> tile{.a = block.a + std::int64_t(first) * block.depth,
-                   .b = block.b + j * block.b_line,
-                   .b_line = whole ? block.b_line : 0,
-                   .depth = block.depth,
-                   .c = block.c + first * block.c_row + j * block.c_line,
-                   .c_row = block.c_row,
-                   .c_line = whole ? block.c_line : 0,
-                   .from_zero = block.from_zero,
-                   .ahead = reinterpret_cast<const char*>(block.a),
-                   .ahead_line = 0,
-                   .ahead_step = 0};
-      if (block.ahead != nullptr) {
-        tile.ahead_step = Panels::line_bytes / split.count;
-        tile.ahead = block.ahead + j * block.ahead_line + std::int64_t(t) * block.depth * tile.ahead_step;
-        tile.ahead_line = whole ? block.ahead_line : 0;
-      }
-      tiles(split.rows(t), tile);
-    }
-  }
-}
 
 }  // namespace moe::detail
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <moe/core/operands.hpp>
+#include <moe/gemm/host/block.hpp>
 #include <moe/gemm/host/pack.hpp>
 #include <moe/gemm/host/scratch.hpp>
 #include <moe/gemm/host/tasks.hpp>
@@ -28,13 +29,13 @@ struct AccumulatePanels {
   Weights<T> result;
   bool accumulate;
   HostScratch scratch;
-  const Tiles<T>* tiles;
+  Leaf<T> leaf;
 
   void operator()(int thread) const {
     const ThreadScratch mine = scratch.of(thread);
     const int lines = Panels::panels<T>(result.extents);
     TaskList tasks(*scratch.counters, scratch.concurrency, MatrixInputs<T>{result}, segments.count, lines,
-                   most_inputs(mine), group_lines, tiles->lines);
+                   most_inputs(mine), group_lines, leaf.tile_lines);
     Task before;
     for (Task task = tasks.next(); task; before = task, task = tasks.next()) {
       const int first_line = task.group * tasks.group_lines();
@@ -63,21 +64,23 @@ struct AccumulatePanels {
     for (int r0 = begin; r0 < end; r0 += block_depth) {
       const int rows = std::min(block_depth, end - r0);
       if (!same_inputs || end - begin > block_depth) {
-        pack_columns(source, r0, rows, task.begin, inputs, tiles->rows, packed);
+        pack_columns(source, r0, rows, task.begin, inputs, leaf.tile_rows, packed);
       }
       pack_deltas(delta, result.extents, r0, rows, first_line, lines, deltas);
-      multiply(*tiles, Block<T>{.a = packed,
-                                .b = deltas,
-                                .b_line = std::int64_t(rows) * line<T>,
-                                .rows = inputs,
-                                .lines = lines,
-                                .depth = rows,
-                                .c = c,
-                                .c_row = line<T>,
-                                .c_line = panel,
-                                .from_zero = r0 == begin && !accumulate,
-                                .ahead = nullptr,
-                                .ahead_line = 0});
+      leaf.multiply({.a = packed,
+                     .b = deltas,
+                     .b_line = std::int64_t(rows) * line<T>,
+                     .rows = inputs,
+                     .lines = lines,
+                     .depth = rows,
+                     .c = c,
+                     .c_row = line<T>,
+                     .c_line = panel,
+                     .from_zero = r0 == begin && !accumulate,
+                     .ahead = nullptr,
+                     .ahead_line = 0,
+                     .unit = 1,
+                     .taker = {}});
     }
     clear_padding(c, panel, inputs, first_line, lines);
   }

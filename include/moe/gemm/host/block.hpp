@@ -1,0 +1,161 @@
+#pragma once
+
+#include <moe/gemm/host/leaf.hpp>
+#include <moe/gemm/host/tile.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <utility>
+
+namespace moe::detail {
+
+/// The rows of a chunk, split as evenly as possible into tiles of at most `most` rows.
+struct RowTiles {
+  int count, height, taller;  ///< `taller` tiles have one row more than `height`
+
+  MOE_LEAF RowTiles(int rows, int most) : count((rows + most - 1) / most) {
+    height = count == 0 ? 0 : rows / count;
+    taller = rows - height * count;
+  }
+  MOE_LEAF int rows(int tile) const { return height + (tile < taller ? 1 : 0); }
+  MOE_LEAF int begin(int tile) const { return tile * height + (tile < taller ? tile : taller); }
+};
+
+/// Who takes the sums of some rows and lines of a block when they are complete; nobody while they are not.
+struct Taker {
+  const void* context = nullptr;
+  void (*take)(const void* context, int first_row, int rows, int first_line, int lines) = nullptr;
+};
+
+/// A block of a product: some rows in tiles, times some lines.
+template <class T>
+struct Block {
+  const T* a;           ///< [tile][k][row of the tile]
+  const T* b;           ///< [line][k][element]
+  std::int64_t b_line;  ///< elements from one line to the next
+  int rows, lines, depth;
+  T* c;
+  std::int64_t c_row, c_line;
+  bool from_zero;
+  const char* ahead;  ///< [line][64 bytes of each k], a block to fetch meanwhile, or null
+  std::int64_t ahead_line;
+  int unit;     ///< lines that the taker gets together
+  Taker taker;  ///< of `multiply`
+};
+
+/// The tiles of an instruction set, by their number of rows less one.
+template <class T, class LeafT>
+struct TileTable {
+  template <std::size_t... I>
+  static constexpr auto make(std::index_sequence<I...>) {
+    return std::array{&LeafT::template call<TileKernel<T, int(I) + 1, LeafT::tile_lines>, Tile<T>>...};
+  }
+  static constexpr auto tiles = make(std::make_index_sequence<LeafT::tile_rows>());
+};
+
+/// What walks over a block is compiled for the instruction set of its tiles as well: older instructions that write parts
+/// of registers would have to wait for the sums of the tile before.
+template <class T, class LeafT>
+MOE_LEAF Tile<T> tile_of(const Block<T>& block, int first_row, int j) {
+  const bool whole = j + LeafT::tile_lines <= block.lines;
+  return {.a = block.a + std::int64_t(first_row) * block.depth,
+          .b = block.b + j * block.b_line,
+          .b_line = whole ? block.b_line : 0,
+          .depth = block.depth,
+          .c = block.c + first_row * block.c_row + j * block.c_line,
+          .c_row = block.c_row,
+          .c_line = whole ? block.c_line : 0,
+          .from_zero = block.from_zero,
+          .ahead = reinterpret_cast<const char*>(block.a),
+          .ahead_line = 0,
+          .ahead_step = 0};
+}
+
+/// A part of a panel stays in the innermost cache while the tiles go by. The taker is called for each tile, so that what
+/// it stores leaves while the next tile computes.
+template <class T>
+struct MultiplyKernel {
+  template <class LeafT>
+  static MOE_LEAF void run(const Block<T>& block) {
+    const RowTiles split(block.rows, LeafT::tile_rows);
+    const int unit = std::max(block.unit, LeafT::tile_lines);
+    for (int first = 0; first < block.lines; first += unit) {
+      const int end = std::min(first + unit, block.lines);
+      for (int t = 0; t < split.count; ++t) {
+        const int first_row = split.begin(t), rows = split.rows(t);
+        for (int j = first; j < end; j += LeafT::tile_lines) {
+          Tile<T> tile = tile_of<T, LeafT>(block, first_row, j);
+          if (block.ahead != nullptr) {
+            tile.ahead_step = Panels::line_bytes / split.count;
+            tile.ahead = block.ahead + j * block.ahead_line + std::int64_t(t) * block.depth * tile.ahead_step;
+            tile.ahead_line = tile.b_line == 0 ? 0 : block.ahead_line;
+          }
+          TileTable<T, LeafT>::tiles[rows - 1](tile);
+        }
+        if (block.taker.take != nullptr) block.taker.take(block.taker.context, first_row, rows, first, end - first);
+      }
+    }
+  }
+};
+
+/// The same for so few rows that they are one tile, which is a matter of reading the lines as fast as memory gives them:
+/// what comes `distance` further on is fetched. Two lines at once are half of the block apart, so that each goes on in
+/// memory where it ends.
+template <class T>
+struct StreamKernel {
+  static constexpr int distance = 64;
+
+  template <class LeafT>
+  static MOE_LEAF void run(const Block<T>& block) {
+    const int apart = (block.lines + LeafT::tile_lines - 1) / LeafT::tile_lines;
+    for (int j = 0; j < apart; ++j) {
+      const bool whole = j + (LeafT::tile_lines - 1) * apart < block.lines;
+      Tile<T> tile = tile_of<T, LeafT>(block, 0, j);
+      tile.b_line = whole ? apart * block.b_line : 0;
+      tile.c_line = whole ? apart * block.c_line : 0;
+      tile.ahead = reinterpret_cast<const char*>(tile.b + distance * line<T>);
+      tile.ahead_line = tile.b_line * std::int64_t(sizeof(T));
+      tile.ahead_step = Panels::line_bytes;
+      if (j + 1 < apart || block.depth <= distance) {
+        TileTable<T, LeafT>::tiles[block.rows - 1](tile);
+      } else {
+        last<LeafT>(tile, block, apart);
+      }
+    }
+  }
+
+ private:
+  /// The end of the last lines fetches the beginning of the next block.
+  template <class LeafT>
+  static MOE_LEAF void last(Tile<T> tile, const Block<T>& block, int apart) {
+    tile.depth = block.depth - distance;
+    TileTable<T, LeafT>::tiles[block.rows - 1](tile);
+    tile.a += std::int64_t(tile.depth) * block.rows;
+    tile.b += std::int64_t(tile.depth) * line<T>;
+    tile.depth = distance;
+    tile.from_zero = false;
+    tile.ahead = block.ahead != nullptr ? block.ahead : reinterpret_cast<const char*>(tile.b);
+    tile.ahead_line = apart * block.ahead_line;
+    TileTable<T, LeafT>::tiles[block.rows - 1](tile);
+  }
+};
+
+/// The products of an instruction set.
+template <class T>
+struct Leaf {
+  int tile_rows, tile_lines;
+  void (*multiply)(const Block<T>&);
+  void (*stream)(const Block<T>&);
+};
+
+template <class T>
+struct PickLeaf {
+  template <class LeafT>
+  Leaf<T> operator()() const {
+    return {LeafT::tile_rows, LeafT::tile_lines, &LeafT::template call<MultiplyKernel<T>, Block<T>>,
+            &LeafT::template call<StreamKernel<T>, Block<T>>};
+  }
+};
+
+}  // namespace moe::detail
