@@ -44,7 +44,7 @@ struct AdamWElements {
       m = m + mix1 * (g - m);
       v = keep2 * v + mix2 * g * g;
       V root = v;
-      Root<LeafT>::apply(root);
+      SquareRoot<LeafT>::apply(root);
       store_first(first + i, m, count);
       store_first(second + i, v, count);
       store_first(parameter + i, decay * p - step * (m / (root * white + small)), count);

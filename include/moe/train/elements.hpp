@@ -48,7 +48,7 @@ MOE_INLINE void store_first(simd::element<V>* to, const V& v, std::int64_t count
 
 /// Square roots, lane by lane. As long as errno is kept, no compiler makes one instruction of a loop over them.
 template <class LeafT>
-struct Root {
+struct SquareRoot {
   template <class T>
   static MOE_INLINE void apply(T& x) {
     x = Kokkos::sqrt(x);
@@ -74,40 +74,40 @@ struct Root {
 };
 #if defined(MOE_X86)
 template <>
-struct Root<Avx2Leaf> {
+struct SquareRoot<Avx2Leaf> {
   static inline MOE_AVX2 void apply(Simd<float, 8>& x) { x.native = __builtin_ia32_sqrtps256(x.native); }
   static inline MOE_AVX2 void apply(Simd<double, 4>& x) { x.native = __builtin_ia32_sqrtpd256(x.native); }
 };
 #endif
 
 template <class FunctorT>
-struct LeafItem {
+struct ItemArguments {
   const FunctorT* functor;
   std::int64_t item;
 };
 template <class T, class FunctorT>
-struct LeafKernel {
+struct ItemKernel {
   template <class LeafT>
-  static MOE_LEAF void run(const LeafItem<FunctorT>& i) {
+  static MOE_LEAF void run(const ItemArguments<FunctorT>& i) {
     const FunctorT functor = *i.functor;  // a copy that no store can alias, so that its members stay in registers
     functor.template run<LeafT, Simd<T, 32 / sizeof(T)>>(i.item);
   }
 };
 template <class T, class FunctorT>
-struct PickLeaf {
+struct PickItemLeaf {
   template <class LeafT>
   auto operator()() const {
-    return &LeafT::template call<LeafKernel<T, FunctorT>, LeafItem<FunctorT>>;
+    return &LeafT::template call<ItemKernel<T, FunctorT>, ItemArguments<FunctorT>>;
   }
 };
 template <class FunctorT>
-struct OnLeaf {
+struct ItemOnLeaf {
   FunctorT functor;
-  void (*leaf)(const LeafItem<FunctorT>&);
+  void (*leaf)(const ItemArguments<FunctorT>&);
   void operator()(std::int64_t item) const { leaf({&functor, item}); }
 };
 template <class T, class FunctorT>
-struct OnScalar {
+struct ItemOnScalar {
   FunctorT functor;
   KOKKOS_FUNCTION void operator()(std::int64_t item) const { functor.template run<BaselineLeaf, T>(item); }
 };
@@ -118,9 +118,9 @@ void launch_items(const ExecT& exec, const std::string& label, std::int64_t coun
   if constexpr (runs_on_host<ExecT>) {
     // The leaf of AVX-512 would only be asked for halves of its vectors.
     const HostIsa isa = host_isa() == HostIsa::baseline ? HostIsa::baseline : HostIsa::avx2;
-    launch(exec, label, count, OnLeaf<FunctorT>{functor, with_leaf(isa, PickLeaf<T, FunctorT>{})});
+    launch(exec, label, count, ItemOnLeaf<FunctorT>{functor, with_leaf(isa, PickItemLeaf<T, FunctorT>{})});
   } else {
-    launch(exec, label, count, OnScalar<T, FunctorT>{functor});
+    launch(exec, label, count, ItemOnScalar<T, FunctorT>{functor});
   }
 }
 
