@@ -48,7 +48,7 @@ void check_each_token_alone(const std::string& name, const BlockT& block, int to
 }  // namespace
 
 TEST_CASE("the same bits over 50 runs", "[determinism]") {
-  moe_tests::for_each_model(moe::BestEngine{}, [](const std::string& name, const auto& block) {
+  moe_tests::for_each_model([](const std::string& name, const auto& block) {
     const Digests first = moe_tests::train(Exec(), block, 65, 70, 2);
     for (int run = 1; run < 50; ++run) {
       INFO(name << ", run " << run);
@@ -58,7 +58,7 @@ TEST_CASE("the same bits over 50 runs", "[determinism]") {
 }
 
 TEST_CASE("training moves every result, and the digests see it", "[determinism]") {
-  moe_tests::for_each_model(moe::BestEngine{}, [](const std::string& name, const auto& block) {
+  moe_tests::for_each_model([](const std::string& name, const auto& block) {
     INFO(name);
     moe_tests::Run run(Exec(), block, 33, 33);
     run.forward();
@@ -82,7 +82,7 @@ TEST_CASE("training moves every result, and the digests see it", "[determinism]"
 }
 
 TEST_CASE("forward for training and for inference give the same bits", "[determinism]") {
-  moe_tests::for_each_model(moe::BestEngine{}, [](const std::string& name, const auto& block) {
+  moe_tests::for_each_model([](const std::string& name, const auto& block) {
     INFO(name);
     moe_tests::Run run(Exec(), block, 33, 40);
     run.infer();
@@ -95,14 +95,14 @@ TEST_CASE("forward for training and for inference give the same bits", "[determi
 }
 
 TEST_CASE("a larger workspace changes no bit", "[determinism]") {
-  moe_tests::for_each_model(moe::BestEngine{}, [](const std::string& name, const auto& block) {
+  moe_tests::for_each_model([](const std::string& name, const auto& block) {
     INFO(name);
     CHECK(difference(moe_tests::train(Exec(), block, 33, 33, 2), moe_tests::train(Exec(), block, 33, 500, 2)) == "");
   });
 }
 
 TEST_CASE("each token alone and in a batch, best engine", "[determinism]") {
-  moe_tests::for_each_model(moe::BestEngine{}, [](const std::string& name, const auto& block) {
+  moe_tests::for_each_model([](const std::string& name, const auto& block) {
     for (const int tokens : {2, 33, 222}) check_each_token_alone(name, block, tokens);
   });
 }

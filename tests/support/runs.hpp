@@ -18,36 +18,52 @@
 
 namespace moe_tests {
 
-/// Calls f(name, block) for two models, one in float and one in double, with sizes off every tile and vector.
-template <class EngineT, class F>
-void for_two_models(const EngineT& engine, F&& f) {
-  f("softmax", moe::Layer{moe::Shape<>{.experts = 6, .hidden = 36, .intermediate = 52}, moe::SoftmaxTopK<2>{},
-                          moe::SwiGlu{}, moe::Balance{moe::SwitchLoss{.weight = 0.01f}, moe::ZLoss{}}, moe::Dropless{},
-                          moe::Precision<float>{}, engine});
-  using Biased =
-      moe::Router<moe::LinearProjection<moe::WithBias>, moe::Softmax, moe::TopK<moe::dynamic>, moe::Normalise>;
-  f("biased",
-    moe::Layer{moe::Shape<>{.experts = 5, .hidden = 33, .intermediate = 19}, Biased{.select = {.k = 4}},
-               moe::GatedMlp<moe::Relu>{}, moe::NoBalance{}, moe::Dropless{}, moe::Precision<double>{}, engine});
+// Models that use every policy between them, with sizes off every tile and vector.
+
+template <class EngineT>
+auto softmax_model(const EngineT& engine) {
+  return moe::Layer{moe::Shape<>{.experts = 6, .hidden = 36, .intermediate = 52},
+                    moe::SoftmaxTopK<2>{},
+                    moe::SwiGlu{},
+                    moe::Balance{moe::SwitchLoss{.weight = 0.01f}, moe::ZLoss{}},
+                    moe::Dropless{},
+                    moe::Precision<float>{},
+                    engine};
 }
 
-/// Calls f(name, block) for models that use every policy between them.
-template <class EngineT, class F>
-void for_each_model(const EngineT& engine, F&& f) {
-  for_two_models(engine, [&]<class BlockT>(const char* name, const BlockT& block) {
-    f(name, block);
-    if constexpr (std::is_same_v<typename BlockT::storage, float>) {
-      const moe::Layer sigmoid{moe::Shape<9, 36, 21>{},
-                               moe::SigmoidTopK<3, moe::Normalise, moe::SelectionBias>{},
-                               moe::Mlp<moe::Gelu>{},
-                               moe::Balance{moe::SwitchLoss{}, moe::LossFreeBias{}},
-                               moe::Dropless{},
-                               moe::Precision<float>{},
-                               engine};
-      f("chain", moe::Chain{moe::Residual{moe::Chain{moe::RmsNorm{36}, block}}, moe::Residual{sigmoid},
-                            moe::Linear{36, 36, moe::WithBias{}, moe::Precision<float>{}, engine}});
-    }
-  });
+template <class EngineT>
+auto biased_model(const EngineT& engine) {
+  using Router =
+      moe::Router<moe::LinearProjection<moe::WithBias>, moe::Softmax, moe::TopK<moe::dynamic>, moe::Normalise>;
+  return moe::Layer{moe::Shape<>{.experts = 5, .hidden = 33, .intermediate = 19},
+                    Router{.select = {.k = 4}},
+                    moe::GatedMlp<moe::Relu>{},
+                    moe::NoBalance{},
+                    moe::Dropless{},
+                    moe::Precision<double>{},
+                    engine};
+}
+
+template <class EngineT>
+auto chain_model(const EngineT& engine) {
+  const moe::Layer sigmoid{moe::Shape<9, 36, 21>{},
+                           moe::SigmoidTopK<3, moe::Normalise, moe::SelectionBias>{},
+                           moe::Mlp<moe::Gelu>{},
+                           moe::Balance{moe::SwitchLoss{}, moe::LossFreeBias{}},
+                           moe::Dropless{},
+                           moe::Precision<float>{},
+                           engine};
+  return moe::Chain{moe::Residual{moe::Chain{moe::RmsNorm{36}, softmax_model(engine)}}, moe::Residual{sigmoid},
+                    moe::Linear{36, 36, moe::WithBias{}, moe::Precision<float>{}, engine}};
+}
+
+/// Calls f(name, block) for each.
+template <class F>
+void for_each_model(F&& f) {
+  const moe::BestEngine engine;
+  f("softmax", softmax_model(engine));
+  f("biased", biased_model(engine));
+  f("chain", chain_model(engine));
 }
 
 template <class T, class ExecT>
