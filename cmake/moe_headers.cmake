@@ -37,6 +37,7 @@ set(MOE_HEADERS
   include/moe/gemm/engine.hpp
   include/moe/gemm/epilogue.hpp
   include/moe/gemm/host.hpp
+  include/moe/gemm/host/block.hpp
   include/moe/gemm/host/finish.hpp
   include/moe/gemm/host/isa.hpp
   include/moe/gemm/host/leaf.hpp

@@ -203,8 +203,8 @@ struct Problem {
 /// Stores every lane, and counts that every element comes once.
 template <class T, int PartsV>
 struct StoreAll {
-  static constexpr int parts = PartsV;
-  static constexpr bool row_dot = false;
+  [[maybe_unused]] static constexpr int parts = PartsV;
+  [[maybe_unused]] static constexpr bool row_dot = false;
   T* out;  ///< [row][part][padded column]
   int* visits;
   int columns;
@@ -422,8 +422,8 @@ namespace {
 /// out = sum; the row's dot product with a vector that is far from zero past the last column.
 template <class T, int PartsV>
 struct DotEpilogue {
-  static constexpr int parts = PartsV;
-  static constexpr bool row_dot = true;
+  [[maybe_unused]] static constexpr int parts = PartsV;
+  [[maybe_unused]] static constexpr bool row_dot = true;
   T* partials;
   int groups;
 

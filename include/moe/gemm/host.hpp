@@ -53,9 +53,11 @@ class HostEngine {
   void backward_weights(const ExecT& exec, const std::string& label, const Segments& segments,
                         const RowSource<DeltaT, ScaleT>& d_source, const RowSource<SourceT, ScaleT>& source,
                         const Weights<AccT>& d_weights, bool accumulate) const {
+#if !defined(__CUDA_ARCH__)
     detail::launch(exec, label, scratch_.concurrency,
                    detail::AccumulatePanels<AccT, DeltaT, SourceT, ScaleT>{segments, d_source, source, d_weights,
                                                                            accumulate, scratch_, leaf()});
+#endif
   }
 
  private:
@@ -72,11 +74,13 @@ class HostEngine {
   template <class SourceT, class ScaleT, class MatrixT, class EpilogueT>
   void rows(const ExecT& exec, const std::string& label, const Segments& segments,
             const RowSource<SourceT, ScaleT>& source, const MatrixT& matrix, const EpilogueT& epilogue) const {
+#if !defined(__CUDA_ARCH__)  // nvcc's device pass reads this too, but knows no vectors
     if (segments.max_rows == 0) return;
     detail::launch(
         exec, label, scratch_.concurrency,
         detail::MultiplyRows<AccT, MatrixT, SourceT, ScaleT, EpilogueT>{
             segments, source, matrix, epilogue, scratch_, leaf(), detail::with_leaf(isa_, PickFinish<EpilogueT>{})});
+#endif
   }
 
   detail::HostScratch scratch_;

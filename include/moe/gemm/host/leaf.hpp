@@ -124,8 +124,7 @@ struct Avx512Ops<float, 16> {
     v = V{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s};
   }
   static inline MOE_AVX512 void fma(V& c, const V& a, const V& b) {
-    c = __builtin_ia32_vfmaddps512_mask(a, b, c, static_cast<unsigned short>(-1),
-                                        4);  // 4: round as the current mode says
+    c = __builtin_ia32_vfmaddps512_mask(a, b, c, -1, 4);  // 4: round as the current mode says
   }
 };
 template <>
@@ -133,7 +132,7 @@ struct Avx512Ops<double, 8> {
   using V = Native<double, 8>;
   static inline MOE_AVX512 void broadcast(V& v, const double& s) { v = V{s, s, s, s, s, s, s, s}; }
   static inline MOE_AVX512 void fma(V& c, const V& a, const V& b) {
-    c = __builtin_ia32_vfmaddpd512_mask(a, b, c, static_cast<unsigned char>(-1), 4);
+    c = __builtin_ia32_vfmaddpd512_mask(a, b, c, 0xff, 4);
   }
 };
 

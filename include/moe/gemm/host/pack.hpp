@@ -10,6 +10,7 @@
 
 namespace moe::detail {
 
+#if !defined(__CUDA_ARCH__)  // nvcc's device pass, which knows no vectors, reads host code too
 /// Turns a square of numbers: v[i][j] becomes v[j][i]. As wide as every x86 and ARM CPU has registers.
 inline void transpose(Native<float, 4> (&v)[4]) {
   const auto a = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5), b = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
@@ -24,6 +25,7 @@ inline void transpose(Native<double, 2> (&v)[2]) {
   v[0] = __builtin_shufflevector(a, b, 0, 2);
   v[1] = __builtin_shufflevector(a, b, 1, 3);
 }
+#endif
 
 /// Numbers in 16 bytes.
 template <class T>
