@@ -7,3 +7,5 @@
 struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+
+inline constexpr int exit_usage = 2;

@@ -6,28 +6,27 @@
 #include "predictor.hpp"
 #include "report.hpp"
 #include "run.hpp"
+#include "settings.hpp"
 #include "text.hpp"
 #include "xz.hpp"
 
 #include <moe/core/error.hpp>
-#include <moe/version.hpp>
 
 #include <unistd.h>
-#include <CLI/CLI.hpp>
 #include <Kokkos_Core.hpp>
-#include <nlohmann/json.hpp>
 
 #include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
 namespace {
 
-constexpr int exit_usage = 2;          // what the user can mend
 constexpr int exit_interrupted = 130;  // Ctrl-C, as a shell says it; the files are written all the same
 
 std::atomic<bool> interrupted = false;
@@ -47,6 +46,16 @@ void set_up_openmp(char** argv) {
   execv("/proc/self/exe", argv);  // where this fails, all goes on as it is
 }
 
+/// Creates the folder where it is missing, and tries whether it can be written.
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  const auto probe = folder / ".writable";
+  const bool writable = !error && (std::ofstream(probe) << '\n').flush();
+  std::filesystem::remove(probe, error);
+  if (!writable) throw UsageError("cannot write to the folder " + folder.string());
+}
+
 void print_table(const std::vector<Result>& results, const std::vector<XzResult>& compressed) {
   std::printf("\n%-32s %11s %9s %20s %9s %8s\n", "", "parameters", "active", "held-out bits/byte", "time", "bytes/s");
   for (const Result& r : results) {
@@ -58,57 +67,11 @@ void print_table(const std::vector<Result>& results, const std::vector<XzResult>
   if (compressed.empty()) std::printf("%-32s there is no xz here\n", "xz -9");
 }
 
-/// What report.html draws.
-nlohmann::json report_data(const Exec& exec, const Setup& setup, const Text& text, const Run& run,
-                           const std::vector<XzResult>& compressed, const std::string& command) {
-  const Result& mixture = run.results().front();
-  const std::string threads =
-      print("%d %s (Kokkos' %s)", exec.concurrency(), exec.concurrency() == 1 ? "thread" : "threads", exec.name());
-  nlohmann::json xz = nlohmann::json::array();
-  for (const XzResult& r : compressed) {
-    xz.push_back({{"label", r.label}, {"held_out", r.bits_per_byte}, {"seconds", r.seconds}});
-  }
-  if (xz.empty()) xz.push_back({{"label", "xz -9: not installed here"}});
-  const TrainingSettings& s = setup.settings;
-  return {
-      {"text", {{"files", text.num_files}, {"training", text.training.size()}, {"held_out", text.held_out.size()}}},
-      {"settings", s},
-      {"finished", run.finished()},
-      {"machine", threads},
-      {"models", run.results()},
-      {"xz", xz},
-      {"sample",
-       {{"prompt", text::printable(run.prompt())},
-        {"text", mixture.sample},
-        {"count", sample_bytes},
-        {"temperature", print("%.1f", sample_temperature)}}},
-      {"configuration",
-       nlohmann::json::array({
-           {"command", command},
-           {"text", setup.text.empty() ? "this repository and the Kokkos headers it is built with"
-                                       : nlohmann::json(setup.text).dump()},
-           {"held out",
-            "every tenth block of 4 kB; a byte is predicted where the 16 bytes before it lie on its side of the cut"},
-           {"model",
-            print("16 embeddings of %d side by side, projected to %d; twice x + mixture(norm(x)); norm; 256 logits",
-                  mixture.shape.embedding, mixture.shape.hidden)},
-           {"mixture", print("%d experts (SwiGLU, %d wide), %d for each byte: softmax, the largest, normalised; "
-                             "losses: Switch 0.01, z 0.001",
-                             mixture.shape.experts, mixture.shape.intermediate, mixture.shape.top_k)},
-           {"training", print("%d steps of %d bytes, AdamW, peak rate %g after %d steps, then a cosine; weight decay "
-                              "%g, gradients clipped at %g",
-                              s.steps, s.batch, s.learning_rate, s.warmup, s.weight_decay, s.max_norm)},
-           {"seed", std::to_string(s.seed)},
-           {"ran on", threads},
-           {"moe", moe::version},
-       })}};
-}
-
 int run(const Options& options, const std::string& command) {
   const Exec exec;
   make_folder(options.out);
   const Setup setup = options.resume.empty() ? options.setup : Run::setup_of(options.resume);
-  const Text text = setup.read_text();
+  const Text text = read_text(setup);
   std::printf("text      %zu bytes of %d files; held out: every tenth block of 4 kB, %zu bytes\n", text.bytes.size(),
               text.num_files, text.side(true).size());
   if (text.left_out > 0) std::printf("          %zu more bytes are left out (--max-bytes)\n", text.left_out);
@@ -126,7 +89,7 @@ int run(const Options& options, const std::string& command) {
   std::printf("\nThe mixture writes, at temperature %.1f:\n\n%s\n\n", sample_temperature,
               run.results().front().sample.c_str());
   const auto file = options.out / "report.html";
-  report::write(file, report_data(exec, setup, text, run, compressed, command));
+  report::write(file, report::data(exec, setup, text, run, compressed, command));
   std::printf("report: %s\n", file.c_str());
   return interrupted ? exit_interrupted : 0;
 }
@@ -137,21 +100,15 @@ int main(int argc, char** argv) {
   set_up_openmp(argv);
   std::string command = "moe_language_model";
   for (int i = 1; i < argc; ++i) command += std::string(" ") + argv[i];
-  CLI::App app;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // a line at a time, into files and pipes too
   try {
-    const Kokkos::ScopeGuard kokkos(argc, argv);  // takes its --kokkos-... from the arguments
-    return run(parse(app, argc, argv), command);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : exit_usage;  // 0: help
-  } catch (const UsageError& error) {
-    std::fprintf(stderr, "moe_language_model: %s\n", error.what());
-    return exit_usage;
-  } catch (const moe::Error& error) {  // a file that cannot be read or written, a size that does not fit
-    std::fprintf(stderr, "moe_language_model: %s\n", error.what());
-    return exit_usage;
+    const Options options = parse(argc, argv);
+    const Kokkos::ScopeGuard kokkos;
+    return run(options, command);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "moe_language_model: %s\n", error.what());
-    return 1;
+    // moe::Error: a file that cannot be read or written, a size that does not fit
+    const bool can_be_mended = dynamic_cast<const UsageError*>(&error) || dynamic_cast<const moe::Error*>(&error);
+    return can_be_mended ? exit_usage : 1;
   }
 }

@@ -1,26 +1,12 @@
 #pragma once
 
+#include "settings.hpp"
+
 #include <moe/moe.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <utility>
-
-struct ModelShape {
-  int experts = 16;
-  int top_k = 2;
-  int intermediate = 256;  ///< width inside one expert
-  int hidden = 128;        ///< width of a token
-  int embedding = 32;      ///< width of a byte
-
-  /// The dense model of the same active size: one expert as wide as the top_k that a token visits.
-  ModelShape dense() const {
-    ModelShape shape = *this;
-    shape.experts = shape.top_k = 1;
-    shape.intermediate = top_k * intermediate;
-    return shape;
-  }
-};
 
 /// Two times x + mixture(norm(x)), and a norm.
 inline auto make_blocks(const ModelShape& shape) {

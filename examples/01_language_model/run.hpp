@@ -1,9 +1,10 @@
 #pragma once
 
+#include "error.hpp"
 #include "model.hpp"
-#include "options.hpp"
 #include "predictor.hpp"
 #include "progress.hpp"
+#include "settings.hpp"
 #include "text.hpp"
 #include "trainer.hpp"
 
@@ -16,6 +17,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -23,7 +25,23 @@
 inline constexpr double sample_temperature = 0.7;
 inline constexpr int sample_bytes = 400;
 
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ModelShape, experts, top_k, intermediate, hidden, embedding)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainingSettings, steps, batch, learning_rate, weight_decay, max_norm, seed, records,
+                                   held_out_bytes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Setup, text, max_bytes, shape, settings, with_dense)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ParameterCount, total, active)
+
+inline Text read_text(const Setup& setup) {
+  std::vector<std::filesystem::path> paths(setup.text.begin(), setup.text.end());
+  if (paths.empty()) {
+    paths = text::files_in(MOE_REPOSITORY);
+    std::istringstream folders(MOE_KOKKOS_INCLUDES);
+    for (std::string folder; std::getline(folders, folder, ':');) {
+      for (auto& file : text::files_in(folder, "Kokkos_")) paths.push_back(std::move(file));
+    }
+  }
+  return text::read(paths, setup.max_bytes);
+}
 
 /// What is known of a model at its end.
 struct Result {

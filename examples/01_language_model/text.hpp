@@ -56,12 +56,14 @@ namespace text {
 
 namespace fs = std::filesystem;
 
-/// Bytes as printable text: what is not ASCII becomes \xNN.
+/// Bytes as printable text: \xNN stands for what is not.
 inline std::string printable(std::string_view bytes) {
   std::string text;
   for (const char c : bytes) {
     const auto byte = static_cast<unsigned char>(c);
-    if (c == '\n' || (byte >= 32 && byte < 127)) {
+    if (c == '\\') {
+      text += "\\\\";
+    } else if (c == '\n' || (byte >= 32 && byte < 127)) {
       text += c;
     } else if (c == '\t') {
       text += "\\t";

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "predictor.hpp"
+#include "settings.hpp"
 
 #include <moe/io/checkpoint.hpp>
 #include <moe/moe.hpp>
@@ -15,18 +16,6 @@
 #include <numbers>
 #include <string>
 #include <vector>
-
-struct TrainingSettings {
-  int steps = 1200;
-  int batch = 1024;  ///< bytes predicted in a step
-  double learning_rate = 3e-3;
-  int warmup = 60;
-  double weight_decay = 0.1;
-  double max_norm = 1;
-  std::uint64_t seed = 1;
-  int records = 80;           ///< points of a curve
-  int held_out_bytes = 4096;  ///< of which a point of the held-out curve is the mean
-};
 
 /// What is known after some steps: a point of the curves and a column of the heat maps.
 struct Record {
@@ -47,10 +36,7 @@ struct Record {
   }
 };
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainingSettings, steps, batch, learning_rate, warmup, weight_decay, max_norm, seed,
-                                   records, held_out_bytes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Record, step, training, held_out, load)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ModelShape, experts, top_k, intermediate, hidden, embedding)
 
 /// A model in training.
 class Trainer {
@@ -64,7 +50,8 @@ class Trainer {
         gradients_(model_.gradients(exec)),
         tape_(model_.tape(exec, settings.batch)),
         workspace_(model_.workspace(exec, settings.batch)),
-        schedule_{.peak = settings.learning_rate, .warmup = settings.warmup, .steps = settings.steps, .floor = 0.02},
+        schedule_{
+            .peak = settings.learning_rate, .warmup = settings.steps / 20, .steps = settings.steps, .floor = 0.02},
         optimiser_{.beta2 = 0.99, .weight_decay = settings.weight_decay},
         optimiser_state_(optimiser_.state(exec, parameters_, gradients_)),
         clip_{.max_norm = settings.max_norm},
