@@ -17,6 +17,21 @@
 namespace bench {
 
 using Exec = Kokkos::DefaultExecutionSpace;
+
+/// The limits of this machine's CPU: figures on shared machines mean something only as fractions of these, taken in the
+/// same run.
+struct Machine {
+  double fma_peak;        ///< float FLOP/s of all threads; a fused multiply-add counts as two
+  double read_bandwidth;  ///< bytes/s of all threads, from memory in huge pages
+};
+
+/// Measured once in a run.
+inline const Machine& this_machine() {
+  using Host = Kokkos::DefaultHostExecutionSpace;
+  static const Machine machine{moe::benchmarks::measure_fma_peak<float>(Host()),
+                               moe::benchmarks::measure_read_bandwidth(Host())};
+  return machine;
+}
 using Tokens = Kokkos::View<float**, Kokkos::LayoutRight, Exec>;
 
 struct FillNormal {
@@ -89,6 +104,7 @@ int run(int argc, char** argv, const F& release) {
   benchmark::AddCustomContext("fma_peak_GFLOP/s", std::to_string(machine.fma_peak * 1e-9));
   benchmark::AddCustomContext("read_bandwidth_GB/s", std::to_string(machine.read_bandwidth * 1e-9));
   benchmark::AddCustomContext("threads", std::to_string(Exec().concurrency()));
+  benchmark::AddCustomContext("instructions", std::string(moe::name(moe::host_isa())));
   benchmark::AddCustomContext("moe", moe::version);
   benchmark::RunSpecifiedBenchmarks();
   release();
