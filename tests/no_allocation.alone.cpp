@@ -22,7 +22,7 @@
 
 namespace {
 std::atomic<bool> counts_heap = false;
-std::atomic<long> heap_blocks = 0;
+[[maybe_unused]] std::atomic<long> heap_blocks = 0;
 }  // namespace
 
 #if defined(__CUDACC__) || defined(__HIPCC__)

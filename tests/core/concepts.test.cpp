@@ -7,7 +7,7 @@
 
 #include <type_traits>
 
-namespace {
+namespace moe_tests::concepts {
 
 using namespace moe::detail;
 
@@ -57,8 +57,6 @@ struct OfOnesOwn : moe::Stateless {
   void forward(const auto&...) const {}
   void backward(const auto&...) const {}
 };
-
-}  // namespace
 
 TEST_CASE("the library's policies are policies", "[concepts]") {
   STATIC_REQUIRE(is_router<moe::SoftmaxTopK<2>>);
@@ -150,3 +148,5 @@ TEST_CASE("static sizes take no room", "[concepts]") {
   STATIC_REQUIRE(std::is_empty_v<moe::Dropless>);
   STATIC_REQUIRE(sizeof(moe::Shape<>) == 3 * sizeof(int));
 }
+
+}  // namespace moe_tests::concepts

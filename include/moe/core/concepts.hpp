@@ -9,6 +9,7 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <concepts>
 #include <type_traits>
 
 namespace moe::detail {
@@ -65,11 +66,11 @@ using WorkspaceOf = typename decltype(TypesOfPolicy<PolicyT, TypesT>::workspace(
 
 template <class RouterT, class ShapeT>
 concept HasSlots = requires(const RouterT router, const ShapeT shape) {
-  int(router.slots(shape));
+  { router.slots(shape) } -> std::convertible_to<int>;
 };
 template <class RouterT, class ShapeT>
 concept HasMaxRows = requires(const RouterT router, const ShapeT shape, int n) {
-  int(router.max_rows(shape, n));
+  { router.max_rows(shape, n) } -> std::convertible_to<int>;
 };
 template <class PolicyT, class ShapeT>
 concept HasLimits = requires(const PolicyT policy, const ShapeT shape, int n) {
