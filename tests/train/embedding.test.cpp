@@ -56,6 +56,9 @@ Outcome<T> run(const moe::Embedding<moe::Precision<T>>& embedding, const std::ve
   embedding.forward(exec, p, id_view, again, inference);
   exec.fence();
   CHECK(test::same_bits(test::to_host(y), test::to_host(again)));
+  auto in_range = ids;
+  for (int& id : in_range) id = id >= 0 && id < embedding.rows() ? id : -1;
+  CHECK(test::to_host(tape.ids) == in_range);  // what the sort indexes with
   const auto d_out = test::rows<T>(dy, tokens, embedding.out());
   embedding.backward(exec, p, tape, d_out, g, workspace);
   if (accumulate) embedding.backward(exec, p, tape, d_out, g, workspace, {.accumulate = true});

@@ -146,8 +146,8 @@ struct StoreMeanLoss {
 ///
 /// Targets are integers of any type. A row whose target is ignore_index has no loss and a gradient of zero, and so has one
 /// whose target is out of range, which torch refuses; both are counted. With no valid target at all the loss is 0 (torch: NaN).
-/// A NaN among the logits of a row makes its loss and gradient NaN; such rows are counted too. Rows of a length that
-/// is no multiple of 16, sums in fixed order: the same bits for any number of threads.
+/// A NaN among the logits of a row makes its loss and gradient NaN; such rows are counted too. Sums have a
+/// fixed order: the same bits for any number of threads.
 ///
 /// For gradient accumulation give each micro-batch the share of its targets as scale: 1 / micro_batches where they
 /// are equally long; d_logits is all that it scales.
