@@ -87,4 +87,13 @@ class RmsNorm;
 template <class BiasT, class PrecisionT, class EngineT>
 class Linear;
 
+template <class... PartsT>
+struct Trees;
+struct AdamW;
+struct ClipNorm;
+struct CosineSchedule;
+struct CrossEntropy;
+template <class PrecisionT>
+class Embedding;
+
 }  // namespace moe
