@@ -1,6 +1,7 @@
 #include <moe/core/operands.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <cstdint>
 #include <vector>
 
 TEST_CASE("segments: by offsets, or all rows as one", "[core][operands]") {
@@ -30,7 +31,7 @@ TEST_CASE("a row source gathers and scales", "[core][operands]") {
 }
 
 TEST_CASE("a row source reaches beyond 32 bits", "[core][operands]") {
-  const char* const base = nullptr;
+  const char* const base = reinterpret_cast<const char*>(std::uintptr_t(1) << 20);  // never read
   const moe::RowSource<char> source{.data = base, .stride = std::int64_t(1) << 20};
   CHECK(source.row(1 << 20) - base == std::int64_t(1) << 40);
 }

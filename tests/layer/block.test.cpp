@@ -171,7 +171,8 @@ TEST_CASE("workspace and tape on memory of the caller's", "[layer][block]") {
     auto tape = layer.tape(exec, tokens, Bytes(Kokkos::subview(b, std::pair(shift, b.size()))));
     auto g = layer.gradients(exec);
     const auto y = test::rows<float>(tokens, hidden), dx = test::rows<float>(tokens, hidden);
-    layer.forward(exec, p, test::rows<float>(x, tokens, hidden), y, tape, workspace);
+    const auto in = test::rows<float>(x, tokens, hidden);  // the tape refers to it
+    layer.forward(exec, p, in, y, tape, workspace);
     layer.backward(exec, p, tape, test::rows<float>(dy, tokens, hidden), dx, g, workspace);
     CHECK(test::same_bits(test::to_host(y), expected.y));
     CHECK(test::to_host(tape.load) == expected.load);
