@@ -27,7 +27,7 @@ TEST_CASE("Random is Philox4x32-10: the known answers of Random123", "[core][ran
         Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
 }
 
-TEMPLATE_TEST_CASE("uniform numbers: in [0, 1), on their grid, evenly", "[core][random]", float, double) {
+TEMPLATE_TEST_CASE("uniform numbers: from 0 to below 1, on their grid, evenly", "[core][random]", float, double) {
   using T = TestType;
   const moe::Random random{7, 9};
   constexpr int count = 20000;
