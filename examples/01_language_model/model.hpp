@@ -13,7 +13,7 @@ inline auto make_blocks(const ModelShape& shape) {
   const moe::Layer mixture{
       moe::Shape<>{.experts = shape.experts, .hidden = shape.hidden, .intermediate = shape.intermediate},
       moe::SoftmaxTopK<moe::dynamic, moe::Normalise>{.select = {.k = shape.top_k}}, moe::SwiGlu{},
-      moe::Balance{moe::SwitchLoss{.weight = 0.01f}, moe::ZLoss{.weight = 0.001f}}};
+      moe::Balance{moe::SwitchLoss{.weight = 0.05f}, moe::ZLoss{.weight = 0.001f}}};
   const moe::Residual block{moe::Chain{moe::RmsNorm{shape.hidden}, mixture}};
   return moe::Chain{block, block, moe::RmsNorm{shape.hidden}};
 }

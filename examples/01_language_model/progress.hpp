@@ -38,7 +38,8 @@ class Progress {
     if (s.step < steps_ && (terminal_ ? now - shown_ < std::chrono::milliseconds(100) : tenth == tenth_)) return;
     shown_ = now;
     tenth_ = tenth;
-    std::string line = name_ + print("  step %*d/%d", int(std::to_string(steps_).size()), s.step, steps_);
+    std::string line =
+        print("%-8s", name_.c_str()) + print("  step %*d/%d", int(std::to_string(steps_).size()), s.step, steps_);
     if (s.held_out > 0) line += print("  bits/byte: training %.3f, held out %.3f", s.training, s.held_out);
     line += print("  %.0fk bytes/s  load max/mean %.2f", s.bytes_per_second / 1000, s.imbalance);
     if (s.step < steps_) line += print("  %d:%02d left", int(s.seconds_left) / 60, int(s.seconds_left) % 60);

@@ -55,7 +55,7 @@ inline nlohmann::json data(const Exec& exec, const Setup& setup, const Text& tex
             print("16 embeddings of %d side by side, projected to %d; twice x + mixture(norm(x)); norm; 256 logits",
                   mixture.shape.embedding, mixture.shape.hidden)},
            {"mixture", print("%d experts (SwiGLU, %d wide), %d for each byte: softmax, the largest, normalised; "
-                             "losses: Switch 0.01, z 0.001",
+                             "losses: Switch 0.05, z 0.001",
                              mixture.shape.experts, mixture.shape.intermediate, mixture.shape.top_k)},
            {"training",
             print("%d steps of %d bytes, AdamW, rate %g after a warm-up of %d steps, then a cosine; weight decay "
