@@ -46,6 +46,7 @@ set(MOE_HEADERS
   include/moe/gemm/host/scratch.hpp
   include/moe/gemm/host/tasks.hpp
   include/moe/gemm/host/tile.hpp
+  include/moe/gemm/host/transpose.hpp
   include/moe/gemm/host/weights.hpp
   include/moe/gemm/linear.hpp
   include/moe/gemm/portable.hpp

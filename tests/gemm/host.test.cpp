@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-namespace {
+namespace host_test {  // nvcc warns of what it does not use in a namespace without a name
 
 using moe::EngineLimits;
 using moe::HostEngine;
@@ -203,8 +203,8 @@ struct Problem {
 /// Stores every lane, and counts that every element comes once.
 template <class T, int PartsV>
 struct StoreAll {
-  [[maybe_unused]] static constexpr int parts = PartsV;
-  [[maybe_unused]] static constexpr bool row_dot = false;
+  static constexpr int parts = PartsV;
+  static constexpr bool row_dot = false;
   T* out;  ///< [row][part][padded column]
   int* visits;
   int columns;
@@ -213,6 +213,11 @@ struct StoreAll {
   MOE_INLINE void operator()(int, int row, int column, const V* sum) const {
     static_assert(sizeof(V) == 32);
     for (int p = 0; p < parts; ++p) simd_store(row, p, column, sum[p]);
+  }
+  /// Only what will be stored may be prepared for.
+  MOE_INLINE void prepare(int row, int column) const {
+    if (row < 0 || column < 0 || column >= columns || column % (64 / int(sizeof(T)) / parts) != 0) visits[0] = 1000;
+    __builtin_prefetch(out + (std::size_t(row) * parts) * moe::padded<T>(columns) + column, 1);
   }
   template <class V>
   MOE_INLINE void simd_store(int row, int p, int column, const V& sum) const {
@@ -315,7 +320,9 @@ void check_all(const Problem<T>& problem) {
   CHECK(same(expected_weights(problem, true), run_backward_weights<ExecT>(problem, true)));
 }
 
-}  // namespace
+}  // namespace host_test
+
+using namespace host_test;
 
 TEMPLATE_TEST_CASE("HostEngine: matrices of any size", "[host]", float, double) {
   for (const HostIsa isa : isas()) {
@@ -417,13 +424,13 @@ TEMPLATE_TEST_CASE("HostEngine: NaN and infinity stay where they belong", "[host
   }
 }
 
-namespace {
+namespace host_test {
 
 /// out = sum; the row's dot product with a vector that is far from zero past the last column.
 template <class T, int PartsV>
 struct DotEpilogue {
-  [[maybe_unused]] static constexpr int parts = PartsV;
-  [[maybe_unused]] static constexpr bool row_dot = true;
+  static constexpr int parts = PartsV;
+  static constexpr bool row_dot = true;
   T* partials;
   int groups;
 
@@ -459,7 +466,7 @@ void check_row_dot(int out) {
   CHECK(same(expected, partials));
 }
 
-}  // namespace
+}  // namespace host_test
 
 TEMPLATE_TEST_CASE("HostEngine: row dots are sums over 16 columns in order", "[host]", float, double) {
   for (const HostIsa isa : isas()) {
@@ -472,10 +479,10 @@ TEMPLATE_TEST_CASE("HostEngine: row dots are sums over 16 columns in order", "[h
   }
 }
 
-namespace {
+namespace host_test {
 
 template <class T, class LeafT>
-std::vector<T> run_tiles() {
+std::vector<T> run_tiles(bool past_caches = false) {
   constexpr int depth = 50, lines = 2, n = moe::detail::line<T>;
   const moe::detail::Leaf<T> leaf = moe::detail::PickLeaf<T>().template operator()<LeafT>();
   std::mt19937 random(3);
@@ -485,7 +492,7 @@ std::vector<T> run_tiles() {
   for (T& element : a) element = uniform(random);
   for (T& element : b.storage) element = uniform(random);
   // Six rows, for all leaves to have a tile of that height or to need two.
-  std::vector<T> c(6 * lines * n, T(0.25));
+  Aligned<T> c(6 * lines * n, T(0.25));
   for (int row = 0; row < 6; row += std::min(6, leaf.tile_rows)) {
     const int height = std::min({6, leaf.tile_rows, 6 - row});
     std::vector<T> packed(depth * height);
@@ -498,16 +505,18 @@ std::vector<T> run_tiles() {
                    .rows = height,
                    .lines = lines,
                    .depth = depth,
-                   .c = c.data() + row * lines * n,
+                   .c = c.data + row * lines * n,
                    .c_row = lines * n,
                    .c_line = n,
                    .from_zero = false,
+                   .past_caches = past_caches,
                    .ahead = nullptr,
                    .ahead_line = 0,
                    .unit = 1,
                    .taker = {}});
   }
-  return c;
+  moe::detail::order_stores();
+  return {c.data, c.data + 6 * lines * n};
 }
 
 #if defined(MOE_X86)
@@ -522,17 +531,24 @@ struct Avx2Width : moe::detail::Avx2Leaf {
 };
 #endif
 
-}  // namespace
+}  // namespace host_test
 
 TEMPLATE_TEST_CASE("HostEngine: tiles give the same bits at every vector width", "[host]", float, double) {
   const auto expected = run_tiles<TestType, moe::detail::BaselineLeaf>();
+  CHECK(same(expected, run_tiles<TestType, moe::detail::BaselineLeaf>(true)));
 #if defined(MOE_X86)
   if (moe::is_supported(HostIsa::avx2)) {
     CHECK(same(expected, run_tiles<TestType, moe::detail::Avx2Leaf>()));
     CHECK(same(expected, run_tiles<TestType, Avx2Width<16>>()));
     CHECK(same(expected, run_tiles<TestType, Avx2Width<64>>()));
+    CHECK(same(expected, run_tiles<TestType, moe::detail::Avx2Leaf>(true)));
+    CHECK(same(expected, run_tiles<TestType, Avx2Width<16>>(true)));
+    CHECK(same(expected, run_tiles<TestType, Avx2Width<64>>(true)));
   }
-  if (moe::is_supported(HostIsa::avx512)) CHECK(same(expected, run_tiles<TestType, moe::detail::Avx512Leaf>()));
+  if (moe::is_supported(HostIsa::avx512)) {
+    CHECK(same(expected, run_tiles<TestType, moe::detail::Avx512Leaf>()));
+    CHECK(same(expected, run_tiles<TestType, moe::detail::Avx512Leaf>(true)));
+  }
 #endif
 }
 

@@ -71,14 +71,6 @@ MOE_INLINE void broadcast(T s, Native<T, N>& v) {
   for (int i = 0; i < N; ++i) v[i] = s;
 }
 
-/// Keeps a product from being contracted with a sum that uses it, which would make its bits depend on the target.
-/// (Clang contracts within one expression only, which a product that is returned from a function is not.)
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__) && __GNUC__ >= 12
-#define MOE_ROUNDED(product) __builtin_assoc_barrier(product)
-#else
-#define MOE_ROUNDED(product) (product)
-#endif
-
 }  // namespace detail
 
 /// For each lane a yes or a no: what comparing two Simd gives.
@@ -99,7 +91,8 @@ struct SimdMask {
 };
 
 /// N numbers of type T that are added, multiplied and compared together. Each lane's result is what the scalar
-/// operation gives; a product is always rounded before it is added: `math::fma` where it shall not be.
+/// operation gives. Inside the host engine's leaves a product is always rounded before it is added, whatever the
+/// compiler's flags: write `math::fma` where it shall not be.
 template <class T, int N>
 struct Simd {
   using NativeT = detail::Native<T, N>;
@@ -120,7 +113,7 @@ struct Simd {
   MOE_INLINE friend Simd operator-(const Simd& a) { return Simd(-a.native); }
   MOE_INLINE friend Simd operator+(const Simd& a, const Simd& b) { return Simd(a.native + b.native); }
   MOE_INLINE friend Simd operator-(const Simd& a, const Simd& b) { return Simd(a.native - b.native); }
-  MOE_INLINE friend Simd operator*(const Simd& a, const Simd& b) { return Simd(MOE_ROUNDED(a.native * b.native)); }
+  MOE_INLINE friend Simd operator*(const Simd& a, const Simd& b) { return Simd(a.native * b.native); }
   MOE_INLINE friend Simd operator/(const Simd& a, const Simd& b) { return Simd(a.native / b.native); }
   MOE_INLINE Simd& operator+=(const Simd& b) { return *this = *this + b; }
   MOE_INLINE Simd& operator-=(const Simd& b) { return *this = *this - b; }

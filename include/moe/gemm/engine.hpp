@@ -35,6 +35,9 @@
 /// outputs have rows of padded<T>(columns) elements. Every row of a segment and every column is visited exactly once.
 /// With `row_dot = true` the call returns a V; the engine adds the lanes of each 16 neighbouring columns in ascending
 /// order and calls `epilogue.partial(row, column / 16, sum)`, so that a row's dot product does not depend on the tile.
+///
+/// Optional: `MOE_INLINE void prepare(int row, int column) const` has the processor fetch (__builtin_prefetch) the 64
+/// bytes of each array that the call for these columns will read or write. An engine may call it some time before.
 
 namespace moe {
 

@@ -2,6 +2,7 @@
 
 #include <moe/gemm/host/leaf.hpp>
 #include <moe/gemm/host/tile.hpp>
+#include <moe/gemm/host/transpose.hpp>
 
 #include <algorithm>
 #include <array>
@@ -24,8 +25,10 @@ struct RowTiles {
 
 /// Who takes the sums of some rows and lines of a block when they are complete; nobody while they are not.
 struct Taker {
+  using Function = void (*)(const void* context, int first_row, int rows, int first_line, int lines);
   const void* context = nullptr;
-  void (*take)(const void* context, int first_row, int rows, int first_line, int lines) = nullptr;
+  Function take = nullptr;
+  Function prepare = nullptr;  ///< a tile's time before, to fetch what `take` will need; may be null
 };
 
 /// A block of a product: some rows in tiles, times some lines.
@@ -38,7 +41,8 @@ struct Block {
   T* c;
   std::int64_t c_row, c_line;
   bool from_zero;
-  const char* ahead;  ///< [line][64 bytes of each k], a block to fetch meanwhile, or null
+  bool past_caches = false;  ///< see Tile
+  const char* ahead;         ///< [line][64 bytes of each k], a block to fetch meanwhile, or null
   std::int64_t ahead_line;
   int unit;     ///< lines that the taker gets together
   Taker taker;  ///< of `multiply`
@@ -67,6 +71,7 @@ MOE_LEAF Tile<T> tile_of(const Block<T>& block, int first_row, int j) {
           .c_row = block.c_row,
           .c_line = whole ? block.c_line : 0,
           .from_zero = block.from_zero,
+          .past_caches = block.past_caches,
           .ahead = reinterpret_cast<const char*>(block.a),
           .ahead_line = 0,
           .ahead_step = 0};
@@ -84,6 +89,7 @@ struct MultiplyKernel {
       const int end = std::min(first + unit, block.lines);
       for (int t = 0; t < split.count; ++t) {
         const int first_row = split.begin(t), rows = split.rows(t);
+        if (block.taker.prepare != nullptr) prepare_next(block, split, t, first, unit);
         for (int j = first; j < end; j += LeafT::tile_lines) {
           Tile<T> tile = tile_of<T, LeafT>(block, first_row, j);
           if (block.ahead != nullptr) {
@@ -96,6 +102,15 @@ struct MultiplyKernel {
         if (block.taker.take != nullptr) block.taker.take(block.taker.context, first_row, rows, first, end - first);
       }
     }
+  }
+
+ private:
+  static MOE_LEAF void prepare_next(const Block<T>& block, const RowTiles& split, int t, int first, int unit) {
+    const bool wraps = t + 1 == split.count;
+    const int next = wraps ? 0 : t + 1, line = wraps ? first + unit : first;
+    if (line >= block.lines) return;
+    block.taker.prepare(block.taker.context, split.begin(next), split.rows(next), line,
+                        std::min(unit, block.lines - line));
   }
 };
 
@@ -147,6 +162,7 @@ struct Leaf {
   int tile_rows, tile_lines;
   void (*multiply)(const Block<T>&);
   void (*stream)(const Block<T>&);
+  void (*transpose)(const PanelBlock<T>&);
 };
 
 template <class T>
@@ -154,7 +170,7 @@ struct PickLeaf {
   template <class LeafT>
   Leaf<T> operator()() const {
     return {LeafT::tile_rows, LeafT::tile_lines, &LeafT::template call<MultiplyKernel<T>, Block<T>>,
-            &LeafT::template call<StreamKernel<T>, Block<T>>};
+            &LeafT::template call<StreamKernel<T>, Block<T>>, &LeafT::template call<TransposeKernel<T>, PanelBlock<T>>};
   }
 };
 

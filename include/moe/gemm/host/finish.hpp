@@ -40,6 +40,21 @@ struct FinishKernel {
     LeafT::template call<FinishKernel>(FinishPart<T, EpilogueT>{all, first_row, rows, first_line, lines});
   }
 
+  static constexpr bool prepares = requires(const EpilogueT& e) { e.prepare(0, 0); };
+
+  /// Has the epilogue fetch what it will read or write, a line of columns at a time.
+  static void prepare([[maybe_unused]] const void* context, [[maybe_unused]] int first_row, [[maybe_unused]] int rows,
+                      [[maybe_unused]] int first_line, [[maybe_unused]] int lines) {
+    if constexpr (prepares) {
+      const auto& f = *static_cast<const Finish<T, EpilogueT>*>(context);
+      const int first = (f.first_line + first_line) * part_lanes;
+      const int end = std::min(first + lines * part_lanes, f.columns);
+      for (int row = f.first_row + first_row; row < f.first_row + first_row + rows; ++row) {
+        for (int column = first; column < end; column += line<T>) f.epilogue->prepare(row, column);
+      }
+    }
+  }
+
   template <class LeafT>
   static MOE_LEAF void run(const FinishPart<T, EpilogueT>& part) {
     const Finish<T, EpilogueT>& f = part.all;
@@ -76,7 +91,11 @@ struct FinishKernel {
   static MOE_LEAF void call(const Finish<T, EpilogueT>& f, int row, int column, int width, const V* values, T& dot) {
     if constexpr (EpilogueT::row_dot) {
       const V products = (*f.epilogue)(f.expert, row, column, values);
-      for (int i = 0; i < width; ++i) dot += simd::lane(products, i);
+      if (width == lanes) {
+        for (int i = 0; i < lanes; ++i) dot += simd::lane(products, i);
+      } else {
+        for (int i = 0; i < width; ++i) dot += simd::lane(products, i);
+      }
       if ((column + width) % dot_columns == 0) {
         f.epilogue->partial(row, column / dot_columns, dot);
         dot = 0;

@@ -15,9 +15,28 @@
 /// Inlined into leaves, and so compiled for their instruction set; host code only.
 #define MOE_LEAF inline __attribute__((always_inline))
 
+/// Before a loop over registers: at -O2 g++ would not unroll it, and would keep the registers in memory. Files that use it
+/// begin and end with the other two, for nvcc, which hands the pragma on to g++ but warns that it does not know it.
+#define MOE_UNROLL _Pragma("GCC unroll 16")
+#if defined(__CUDACC__)
+#define MOE_UNROLL_BEGIN _Pragma("nv_diagnostic push") _Pragma("nv_diag_suppress 1675")
+#define MOE_UNROLL_END _Pragma("nv_diagnostic pop")
+#else
+#define MOE_UNROLL_BEGIN
+#define MOE_UNROLL_END
+#endif
+
+/// No multiplication of a leaf is contracted with an addition but where it says so: otherwise its bits would depend on the
+/// instruction set. Clang contracts within an expression only, and those of a Simd hold one operation each.
+#if defined(__GNUC__) && !defined(__clang__)
+#define MOE_AS_WRITTEN __attribute__((optimize("fp-contract=off")))
+#else
+#define MOE_AS_WRITTEN
+#endif
+
 #if defined(MOE_X86)
-#define MOE_AVX2 __attribute__((target("avx2,fma")))
-#define MOE_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
+#define MOE_AVX2 __attribute__((target("avx2,fma"))) MOE_AS_WRITTEN
+#define MOE_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))) MOE_AS_WRITTEN
 #endif
 
 namespace moe::detail {
@@ -42,15 +61,24 @@ struct BaselineLeaf {
         }
       }
     }
+    static MOE_LEAF void store_past_caches(T* to, const V& v) { __builtin_memcpy(to, &v, sizeof(v)); }
   };
 
   template <class KernelT, class ArgumentsT>
-  static void call(const ArgumentsT& arguments) {
+  static MOE_AS_WRITTEN void call([[maybe_unused]] const ArgumentsT& arguments) {
+#if !defined(__CUDA_ARCH__)  // nvcc's device pass reads host code too, but knows no vectors
     KernelT::template run<BaselineLeaf>(arguments);
+#endif
   }
 };
 
 #if defined(MOE_X86)
+
+#if defined(__clang__)
+#define MOE_STORE_PAST_CACHES(name, to, v) __builtin_nontemporal_store(v, reinterpret_cast<V*>(to))
+#else
+#define MOE_STORE_PAST_CACHES(name, to, v) __builtin_ia32_##name(to, v)
+#endif
 
 /// One instruction each for the widths that AVX2 has; wider vectors are two of half the width.
 template <class T, int N>
@@ -74,6 +102,12 @@ struct Avx2Ops {
     Avx2Ops<T, N / 2>::fma(z.high, x.high, y.high);
     __builtin_memcpy(&c, &z, sizeof(c));
   }
+  static inline MOE_AVX2 void store_past_caches(T* to, const V& v) {
+    Halves halves;
+    __builtin_memcpy(&halves, &v, sizeof(v));
+    Avx2Ops<T, N / 2>::store_past_caches(to, halves.low);
+    Avx2Ops<T, N / 2>::store_past_caches(to + N / 2, halves.high);
+  }
 };
 
 template <>
@@ -81,24 +115,28 @@ struct Avx2Ops<float, 4> {
   using V = Native<float, 4>;
   static inline MOE_AVX2 void broadcast(V& v, const float& s) { v = V{s, s, s, s}; }
   static inline MOE_AVX2 void fma(V& c, const V& a, const V& b) { c = __builtin_ia32_vfmaddps(a, b, c); }
+  static inline MOE_AVX2 void store_past_caches(float* to, const V& v) { MOE_STORE_PAST_CACHES(movntps, to, v); }
 };
 template <>
 struct Avx2Ops<float, 8> {
   using V = Native<float, 8>;
   static inline MOE_AVX2 void broadcast(V& v, const float& s) { v = V{s, s, s, s, s, s, s, s}; }
   static inline MOE_AVX2 void fma(V& c, const V& a, const V& b) { c = __builtin_ia32_vfmaddps256(a, b, c); }
+  static inline MOE_AVX2 void store_past_caches(float* to, const V& v) { MOE_STORE_PAST_CACHES(movntps256, to, v); }
 };
 template <>
 struct Avx2Ops<double, 2> {
   using V = Native<double, 2>;
   static inline MOE_AVX2 void broadcast(V& v, const double& s) { v = V{s, s}; }
   static inline MOE_AVX2 void fma(V& c, const V& a, const V& b) { c = __builtin_ia32_vfmaddpd(a, b, c); }
+  static inline MOE_AVX2 void store_past_caches(double* to, const V& v) { MOE_STORE_PAST_CACHES(movntpd, to, v); }
 };
 template <>
 struct Avx2Ops<double, 4> {
   using V = Native<double, 4>;
   static inline MOE_AVX2 void broadcast(V& v, const double& s) { v = V{s, s, s, s}; }
   static inline MOE_AVX2 void fma(V& c, const V& a, const V& b) { c = __builtin_ia32_vfmaddpd256(a, b, c); }
+  static inline MOE_AVX2 void store_past_caches(double* to, const V& v) { MOE_STORE_PAST_CACHES(movntpd256, to, v); }
 };
 
 struct Avx2Leaf {
@@ -126,6 +164,7 @@ struct Avx512Ops<float, 16> {
   static inline MOE_AVX512 void fma(V& c, const V& a, const V& b) {
     c = __builtin_ia32_vfmaddps512_mask(a, b, c, -1, 4);  // 4: round as the current mode says
   }
+  static inline MOE_AVX512 void store_past_caches(float* to, const V& v) { MOE_STORE_PAST_CACHES(movntps512, to, v); }
 };
 template <>
 struct Avx512Ops<double, 8> {
@@ -134,6 +173,7 @@ struct Avx512Ops<double, 8> {
   static inline MOE_AVX512 void fma(V& c, const V& a, const V& b) {
     c = __builtin_ia32_vfmaddpd512_mask(a, b, c, 0xff, 4);
   }
+  static inline MOE_AVX512 void store_past_caches(double* to, const V& v) { MOE_STORE_PAST_CACHES(movntpd512, to, v); }
 };
 
 struct Avx512Leaf {
@@ -150,6 +190,13 @@ struct Avx512Leaf {
 };
 
 #endif
+
+/// Makes what was stored past the caches visible to other threads before anything stored later.
+inline void order_stores() {
+#if defined(MOE_X86)
+  __builtin_ia32_sfence();
+#endif
+}
 
 /// Calls f.template operator()<LeafT>() with the leaf of an instruction set.
 template <class F>

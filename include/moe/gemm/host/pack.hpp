@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <type_traits>
 
+MOE_UNROLL_BEGIN
 namespace moe::detail {
 
 #if !defined(__CUDA_ARCH__)  // nvcc's device pass, which knows no vectors, reads host code too
@@ -45,11 +46,14 @@ void pack_few(const FewRows<T>& rows, const FewRows<T>& next, int n, T* to, std:
   using Memory = UnalignedNative<T, width>;
   int i = 0;
   for (; i + line<T> <= n; i += line<T>) {
+    MOE_UNROLL
     for (int r = 0; r < width; ++r) __builtin_prefetch(next.x[r] + i);
     for (int part = 0; part < line<T>; part += width) {
       Native<T, width> v[width];
+      MOE_UNROLL
       for (int r = 0; r < width; ++r) v[r] = *reinterpret_cast<const Memory*>(rows.x[r] + i + part) * rows.scale[r];
       transpose(v);
+      MOE_UNROLL
       for (int j = 0; j < width; ++j, to += step) *reinterpret_cast<Memory*>(to) = v[j];
     }
   }
@@ -121,6 +125,21 @@ struct RowPacker {
   }
 };
 
+/// to[i] = scale * x[i] for i < n.
+template <class T, class SourceT>
+void copy_scaled(const SourceT* x, T scale, int n, T* to) {
+  int i = 0;
+  if constexpr (std::is_same_v<T, SourceT>) {
+    using Memory = UnalignedNative<T, quad<T>>;
+    // The last ones overlap those before.
+    for (; n >= quad<T> && i < n; i += quad<T>) {
+      const int at = std::min(i, n - quad<T>);
+      *reinterpret_cast<Memory*>(to + at) = *reinterpret_cast<const Memory*>(x + at) * scale;
+    }
+  }
+  for (; i < n; ++i) to[i] = scale * T(x[i]);
+}
+
 /// Packs columns [d0, d0 + columns) of rows as the tiles of a product whose depth are the rows: [tile][row][column].
 template <class T, class SourceT, class ScaleT>
 void pack_columns(const RowSource<SourceT, ScaleT>& source, int first_row, int rows, int d0, int columns,
@@ -131,8 +150,7 @@ void pack_columns(const RowSource<SourceT, ScaleT>& source, int first_row, int r
     const T scale = T(source.factor(first_row + r));
     for (int t = 0; t < split.count; ++t) {
       const int first = split.begin(t), width = split.rows(t);
-      T* const out = to + std::int64_t(first) * rows + std::int64_t(r) * width;
-      for (int d = 0; d < width; ++d) out[d] = scale * T(x[first + d]);
+      copy_scaled(x + first, scale, width, to + std::int64_t(first) * rows + std::int64_t(r) * width);
     }
   }
 }
@@ -141,39 +159,23 @@ void pack_columns(const RowSource<SourceT, ScaleT>& source, int first_row, int r
 template <class T, class SourceT, class ScaleT>
 void pack_deltas(const RowSource<SourceT, ScaleT>& source, MatrixExtents m, int first_row, int rows, int first_line,
                  int lines, T* to) {
+  constexpr int ahead = 4;  // rows, a short piece of each of which is read
   const int lanes = Panels::lanes<T>(m.parts);
   for (int r = 0; r < rows; ++r) {
     const T scale = T(source.factor(first_row + r));
-    for (int j = 0; j < lines; ++j) {
-      const int f0 = (first_line + j) * lanes, width = std::min(lanes, m.out - f0);
-      for (int p = 0; p < m.parts; ++p) {
-        const SourceT* const dy = source.row(first_row + r, p) + f0;
+    for (int p = 0; p < m.parts; ++p) {
+      const SourceT* const dy = source.row(first_row + r, p);
+      const SourceT* const next = source.row(first_row + std::min(r + ahead, rows - 1), p);
+      for (int j = 0; j < lines; ++j) {
+        const int f0 = (first_line + j) * lanes, width = std::min(lanes, m.out - f0);
         T* const out = to + (std::int64_t(j) * rows + r) * line<T> + p * lanes;
-        for (int i = 0; i < width; ++i) out[i] = scale * T(dy[i]);
-        for (int i = width; i < lanes; ++i) out[i] = T(0);
-      }
-    }
-  }
-}
-
-/// Transposes depths [k0, k1) of lines of inputs, out of the panels of a matrix: [line][k][input], k = f * parts + p,
-/// zeros past the last input.
-template <class T>
-void pack_transposed(const T* matrix, MatrixExtents m, int k0, int k1, int first_line, int lines, T* to) {
-  constexpr int width = line<T>;
-  const int lanes = Panels::lanes<T>(m.parts), depth = k1 - k0;
-  for (int k = k0; k < k1; k += width) {
-    const T* const panel = matrix + std::int64_t(k / width) * m.in * width;
-    for (int j = 0; j < lines; ++j) {
-      const int d0 = (first_line + j) * width, inputs = std::min(width, m.in - d0);
-      T* const out = to + (std::int64_t(j) * depth + (k - k0)) * width;
-      for (int i = 0; i < std::min(width, k1 - k); ++i) {
-        const T* const from = panel + std::int64_t(d0) * width + i % m.parts * lanes + i / m.parts;
-        for (int d = 0; d < inputs; ++d) out[i * width + d] = from[d * width];
-        for (int d = inputs; d < width; ++d) out[i * width + d] = T(0);
+        __builtin_prefetch(next + f0);
+        copy_scaled(dy + f0, scale, width, out);
+        std::fill(out + width, out + lanes, T(0));
       }
     }
   }
 }
 
 }  // namespace moe::detail
+MOE_UNROLL_END

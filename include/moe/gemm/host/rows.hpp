@@ -30,15 +30,20 @@ template <class T>
 struct ForwardMatrix {
   Weights<const T> weights;
   static constexpr bool packs = false;
-  static constexpr int source_parts(const MatrixExtents&) { return 1; }
+  static constexpr int block_depth = detail::block_depth;
 
+  int source_parts() const { return 1; }
   int depth() const { return weights.extents.in; }
   int columns() const { return weights.extents.out; }
   int lines() const { return Panels::panels<T>(weights.extents); }
 
-  Lines<T> block(int expert, int first_line, int, int k0, int, T*) const {
+  /// Lines from `first_line` on, from depth k0 on, as they are stored.
+  Lines<T> stored(int expert, int first_line, int k0) const {
     const std::int64_t stride = std::int64_t(weights.extents.in) * line<T>;
     return {weights(expert) + first_line * stride + std::int64_t(k0) * line<T>, stride};
+  }
+  Lines<T> block(const Leaf<T>&, int expert, int first_line, int, int k0, int, T*) const {
+    return stored(expert, first_line, k0);
   }
 };
 
@@ -47,14 +52,20 @@ template <class T>
 struct BackwardMatrix {
   Weights<const T> weights;
   static constexpr bool packs = true;
-  static constexpr int source_parts(const MatrixExtents& m) { return m.parts; }
+  /// As many panels as lines, so that each line that is computed has a panel to fetch ahead.
+  static constexpr int block_depth = group_lines * line<T>;
 
+  int source_parts() const { return weights.extents.parts; }
   int depth() const { return weights.extents.out * weights.extents.parts; }
   int columns() const { return weights.extents.in; }
   int lines() const { return (weights.extents.in + line<T> - 1) / line<T>; }
 
-  Lines<T> block(int expert, int first_line, int lines, int k0, int k1, T* scratch) const {
-    pack_transposed(weights(expert), weights.extents, k0, k1, first_line, lines, scratch);
+  Lines<T> stored(int expert, int first_line, int k0) const {
+    const std::int64_t stride = std::int64_t(weights.extents.in) * line<T>;
+    return {weights(expert) + k0 / line<T> * stride + std::int64_t(first_line) * line<T> * line<T>, stride};
+  }
+  Lines<T> block(const Leaf<T>& leaf, int expert, int first_line, int lines, int k0, int k1, T* scratch) const {
+    leaf.transpose({weights(expert), weights.extents, k0, k1, first_line, lines, scratch});
     return {scratch, std::int64_t(k1 - k0) * line<T>};
   }
 };
@@ -68,7 +79,7 @@ struct MultiplyRows {
   EpilogueT epilogue;
   HostScratch scratch;
   Leaf<T> leaf;
-  decltype(Taker::take) finish;
+  Taker::Function finish;
 
   /// Lines that an epilogue must get together, for its row dots.
   static constexpr int unit = dot_columns / Panels::lanes<T>(EpilogueT::parts);
@@ -94,11 +105,11 @@ struct MultiplyRows {
   }
   /// One tile reads a panel only once: there is no point in cutting it into blocks.
   bool streams(const Task& task) const { return !MatrixT::packs && task.end - task.begin <= leaf.tile_rows; }
-  int block_of(const Task& task) const { return streams(task) ? matrix.depth() : block_depth; }
+  int block_of(const Task& task) const { return streams(task) ? matrix.depth() : MatrixT::block_depth; }
 
   void pack(const ThreadScratch& mine, const Task& task) const {
     RowPacker<T, SourceT, ScaleT>{source,
-                                  MatrixT::source_parts(matrix.weights.extents),
+                                  matrix.source_parts(),
                                   segments.begin(task.expert) + task.begin,
                                   task.end - task.begin,
                                   matrix.depth(),
@@ -113,10 +124,12 @@ struct MultiplyRows {
     T* const sums = mine.as<T>(mine.sums);
     const Finish<T, EpilogueT> results{
         sums, sums_row, task.expert, segments.begin(task.expert) + task.begin, first_line, matrix.columns(), &epilogue};
+    using Kernel = FinishKernel<T, EpilogueT>;
+    const Taker taker{&results, finish, Kernel::prepares ? &Kernel::prepare : nullptr};
     if (depth == 0) std::fill_n(sums, rows * sums_row, T(0));
     for (int k0 = 0; k0 < depth; k0 += block) {
       const int k1 = std::min(k0 + block, depth);
-      const Lines<T> b = matrix.block(task.expert, first_line, lines, k0, k1, mine.as<T>(mine.lines));
+      const Lines<T> b = matrix.block(leaf, task.expert, first_line, lines, k0, k1, mine.as<T>(mine.lines));
       const Ahead ahead = k1 < depth ? ahead_of(task, group, k1) : ahead_of(next, group, 0);
       const bool complete = k1 == depth && !streams(task);
       (streams(task) ? leaf.stream : leaf.multiply)({.a = mine.as<T>(mine.rows) + std::int64_t(k0) * rows,
@@ -132,7 +145,7 @@ struct MultiplyRows {
                                                      .ahead = ahead.first,
                                                      .ahead_line = ahead.stride,
                                                      .unit = complete ? unit : 1,
-                                                     .taker = complete ? Taker{&results, finish} : Taker{}});
+                                                     .taker = complete ? taker : Taker{}});
     }
     if (depth == 0 || streams(task)) finish(&results, 0, rows, 0, lines);
   }
@@ -144,8 +157,8 @@ struct MultiplyRows {
 
   /// What the tiles fetch while they compute: the next block of the same lines, or the first of the next task.
   Ahead ahead_of(const Task& task, int group, int k) const {
-    if (MatrixT::packs || !task) return {};
-    const Lines<T> lines = matrix.block(task.expert, task.group * group, 0, k, 0, nullptr);
+    if (!task) return {};
+    const Lines<T> lines = matrix.stored(task.expert, task.group * group, k);
     return {reinterpret_cast<const char*>(lines.first), lines.stride * std::int64_t(sizeof(T))};
   }
 };

@@ -15,6 +15,9 @@ inline constexpr int block_depth = 256;
 inline constexpr int chunk_rows = 192;
 inline constexpr int group_lines = 8;
 
+/// Gradients of that size are not kept in the caches.
+inline constexpr std::int64_t past_caches_bytes = std::int64_t(32) << 20;
+
 /// A thread's scratch: packed rows, a block of packed lines, and sums.
 struct ThreadScratch {
   std::byte* rows;

@@ -5,13 +5,7 @@
 
 #include <cstdint>
 
-// The loops over registers are unrolled by pragma: at -O2 g++ would not, and would keep the registers in memory.
-#define MOE_UNROLL _Pragma("GCC unroll 16")
-#if defined(__CUDACC__)
-#pragma nv_diagnostic push
-#pragma nv_diag_suppress 1675  // nvcc does not know the pragma, but hands it on to g++
-#endif
-
+MOE_UNROLL_BEGIN
 namespace moe::detail {
 
 /// Elements in a line, the 64 bytes that panels, packed operands and sums are made of.
@@ -32,6 +26,7 @@ struct Tile {
   T* c;
   std::int64_t c_row, c_line;
   bool from_zero;
+  bool past_caches;   ///< stores c without reading its lines first; c must be whole lines of memory then
   const char* ahead;  ///< what to fetch meanwhile, for the calls to come: with each k one address of each line
   std::int64_t ahead_line, ahead_step;
 };
@@ -93,15 +88,15 @@ struct TileKernel {
       MOE_UNROLL
       for (int j = 0; j < vectors; ++j) {
         T* const c = tile.c + r * tile.c_row + j / per_line * tile.c_line + j % per_line * lanes;
-        *reinterpret_cast<Memory*>(c) = sum[r][j];
+        if (tile.past_caches) {
+          Ops::store_past_caches(c, sum[r][j]);
+        } else {
+          *reinterpret_cast<Memory*>(c) = sum[r][j];
+        }
       }
     }
   }
 };
 
 }  // namespace moe::detail
-
-#if defined(__CUDACC__)
-#pragma nv_diagnostic pop
-#endif
-#undef MOE_UNROLL
+MOE_UNROLL_END

@@ -41,6 +41,7 @@ struct AccumulatePanels {
       const int first_line = task.group * tasks.group_lines();
       run(mine, task, before && task.same_rows(before), first_line, std::min(tasks.group_lines(), lines - first_line));
     }
+    order_stores();
     tasks.finish();
   }
 
@@ -77,12 +78,20 @@ struct AccumulatePanels {
                      .c_row = line<T>,
                      .c_line = panel,
                      .from_zero = r0 == begin && !accumulate,
+                     .past_caches = !accumulate && end - begin <= block_depth && leaves_caches(c),
                      .ahead = nullptr,
                      .ahead_line = 0,
                      .unit = 1,
                      .taker = {}});
     }
     clear_padding(c, panel, inputs, first_line, lines);
+  }
+
+  /// Whether the result is too large to be found in a cache by who reads it next: then it need not go there, and memory is
+  /// not read only to be overwritten.
+  bool leaves_caches(const T* c) const {
+    const std::int64_t bytes = segments.count * Panels::size<T>(result.extents) * std::int64_t(sizeof(T));
+    return bytes >= past_caches_bytes && reinterpret_cast<std::uintptr_t>(c) % Panels::line_bytes == 0;
   }
 
   /// The padding of the last panel has zeros for dy, which times infinity or NaN are not zero.
