@@ -157,10 +157,9 @@ using FloatPortable = Setting<float, moe::PortableTeams>;
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("Mlp is the reference's, and so are its gates' gradients", "[expert][feed_forward]", Float, Double,
-                   FloatPortable) {
-  check<moe::Mlp<moe::Relu>, typename TestType::type, typename TestType::Engine>(reference::relu);
-  check<moe::Mlp<moe::Gelu>, typename TestType::type, typename TestType::Engine>(reference::gelu);
+TEST_CASE("Mlp is the reference's, and so are its gates' gradients", "[expert][feed_forward]") {
+  check<moe::Mlp<moe::Gelu>, float, moe::BestEngine>(reference::gelu);
+  check<moe::Mlp<moe::Relu>, float, moe::PortableTeams>(reference::relu);
 }
 TEMPLATE_TEST_CASE("GatedMlp is the reference's, and so are its gates' gradients", "[expert][feed_forward]", Float,
                    Double, FloatPortable) {
