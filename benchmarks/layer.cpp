@@ -12,8 +12,8 @@ using bench::Exec;
 
 constexpr int hidden = 2048, intermediate = 1024, num_experts = 64, top_k = 8, max_tokens = 512;
 
-using LayerT = moe::Layer<moe::Shape<num_experts, hidden, intermediate>, moe::SoftmaxTopK<top_k>, moe::SwiGlu,
-                          moe::SwitchLoss>;
+using LayerT =
+    moe::Layer<moe::Shape<num_experts, hidden, intermediate>, moe::SoftmaxTopK<top_k>, moe::SwiGlu, moe::SwitchLoss>;
 
 /// What all benchmarks share: the weights are 1.6 GB, the gradients as much again.
 struct Model {
@@ -124,9 +124,8 @@ void route(benchmark::State& state) {
 void plan(benchmark::State& state) {
   Model& m = model();
   const auto none = [](const Batch&) { return bench::Work{}; };
-  over_batches(state, none, [&](const Batch& batch, const auto&) {
-    m.layer.plan(m.exec, batch.routing, batch.plan, m.workspace);
-  });
+  over_batches(state, none,
+               [&](const Batch& batch, const auto&) { m.layer.plan(m.exec, batch.routing, batch.plan, m.workspace); });
 }
 
 /// The two grouped products, without route, plan and combine.

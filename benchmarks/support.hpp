@@ -37,9 +37,7 @@ using Tokens = Kokkos::View<float**, Kokkos::LayoutRight, Exec>;
 struct FillNormal {
   Tokens tokens;
   moe::Random random;
-  KOKKOS_FUNCTION void operator()(std::int64_t i) const {
-    tokens.data()[i] = random.normal<float>(std::uint64_t(i));
-  }
+  KOKKOS_FUNCTION void operator()(std::int64_t i) const { tokens.data()[i] = random.normal<float>(std::uint64_t(i)); }
 };
 
 /// Standard normal tokens; another stream, other tokens.

@@ -12,10 +12,12 @@
 
 namespace test {
 
+/// Balancers multiply nothing. (Not a member: nvcc wants the types of kernels to be public.)
+struct NoEngine {};
+
 /// A routing that is given, for a balancer to look at.
 template <class T>
 class Balancing {
-  struct NoEngine {};
   using Types = moe::Types<Exec, moe::Shape<>, moe::Precision<T>, NoEngine>;
 
  public:

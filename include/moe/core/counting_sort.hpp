@@ -100,9 +100,7 @@ class CountingSort {
  private:
   /// Items of a block: enough that the counts take no more memory than the items, and that small sorts are one block.
   static std::int64_t block_size(int keys) { return std::max(512, keys); }
-  static std::int64_t blocks(std::int64_t items, int keys) {
-    return (items + block_size(keys) - 1) / block_size(keys);
-  }
+  static std::int64_t blocks(std::int64_t items, int keys) { return (items + block_size(keys) - 1) / block_size(keys); }
 
   int* counts_ = nullptr;  ///< [blocks, keys]
   int keys_ = 0;
