@@ -18,7 +18,7 @@ TEST_CASE("GlobalBalance keeps the contract of balancers", "[balancer][global_ba
 }
 
 TEST_CASE("GlobalBalance of one batch is SwitchLoss", "[balancer][global_balance]") {
-  auto b = test::balancer_contract::batch(70, 6, 2, false);
+  auto b = test::balancer_contract::batch(70, 6, 2, test::balancer_contract::Scores::sigmoid);
   b.earlier_load.clear();
   const test::Balancing<double> here(b);
   for (const bool per_choice : {true, false}) {

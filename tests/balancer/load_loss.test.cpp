@@ -35,7 +35,7 @@ TEST_CASE("LoadLoss by hand: the threshold of a chosen expert is the next logit,
 }
 
 TEST_CASE("LoadLoss: ties go to the lowest index, as in the choice", "[balancer][load_loss]") {
-  reference::Batch b = test::balancer_contract::batch(9, 6, 2, true, 0);
+  reference::Batch b = test::balancer_contract::batch(9, 6, 2, test::balancer_contract::Scores::softmax, 0);
   b.logits.assign(b.logits.size(), 1.0);
   CHECK(std::abs(test::Balancing<double>(b).loss(moe::LoadLoss{.weight = 1}) - reference::load_loss(b)) < 1e-13);
   // experts 0 and 1 are chosen, so their threshold is expert 2; that of the others is expert 1
@@ -47,7 +47,7 @@ TEST_CASE("LoadLoss: ties go to the lowest index, as in the choice", "[balancer]
 }
 
 TEST_CASE("LoadLoss: a NaN logit is the smallest, as in the choice", "[balancer][load_loss]") {
-  auto b = test::balancer_contract::batch(9, 6, 2, true);
+  auto b = test::balancer_contract::batch(9, 6, 2, test::balancer_contract::Scores::softmax);
   auto smallest = b;
   for (int t = 0; t < 9; ++t) b.logits[t * 6 + t % 3] = test::not_a_number, smallest.logits[t * 6 + t % 3] = -1e30;
   const double expected = reference::load_loss(smallest);
@@ -55,7 +55,7 @@ TEST_CASE("LoadLoss: a NaN logit is the smallest, as in the choice", "[balancer]
 }
 
 TEST_CASE("LoadLoss: an expert out of service has no load and no gradient", "[balancer][load_loss]") {
-  auto b = test::balancer_contract::batch(9, 6, 2, true);
+  auto b = test::balancer_contract::batch(9, 6, 2, test::balancer_contract::Scores::softmax);
   for (int t = 0; t < 9; ++t) b.logits[t * 6 + 3] = b.clean[t * 6 + 3] = std::numeric_limits<double>::lowest();
   const test::Balancing<double> here(b);
   CHECK(std::abs(here.loss(moe::LoadLoss{.weight = 1}) - reference::load_loss(b)) < 1e-13);
@@ -66,7 +66,7 @@ TEST_CASE("LoadLoss: an expert out of service has no load and no gradient", "[ba
 }
 
 TEST_CASE("LoadLoss is 0 where every token goes to every expert", "[balancer][load_loss]") {
-  const test::Balancing<float> all(test::balancer_contract::batch(33, 4, 4, true));
+  const test::Balancing<float> all(test::balancer_contract::batch(33, 4, 4, test::balancer_contract::Scores::softmax));
   CHECK(all.loss(moe::LoadLoss{.weight = 1}) == 0);
   CHECK(test::all_zero(all.gradient(moe::LoadLoss{.weight = 1}, 1).logits));
   CHECK(test::all_zero(all.gradient(moe::LoadLoss{.weight = 1}, 1).scale));

@@ -33,7 +33,7 @@ TEST_CASE("SequenceBalance: lengths around those of batch and block", "[balancer
   for (const int tokens : {1, 63, 64, 65, 130}) {
     for (const int length : {1, 2, 63, 64, 65, 129, 130, 131, std::numeric_limits<int>::max()}) {
       CAPTURE(tokens, length);
-      const auto b = test::balancer_contract::batch(tokens, 6, 2, false);
+      const auto b = test::balancer_contract::batch(tokens, 6, 2, test::balancer_contract::Scores::sigmoid);
       const moe::SequenceBalance balancer{.weight = 1, .sequence_length = length};
       const auto reference = [=](const reference::Batch& each) { return reference::sequence_balance(each, length); };
       test::balancer_contract::check_loss<double>(balancer, reference, b);
@@ -44,7 +44,7 @@ TEST_CASE("SequenceBalance: lengths around those of batch and block", "[balancer
 
 TEST_CASE("SequenceBalance: a sequence of padding alone is none", "[balancer][sequence_balance]") {
   // the second of three sequences is padding, and so is the end of the third
-  auto b = test::balancer_contract::batch(12, 5, 2, true);
+  auto b = test::balancer_contract::batch(12, 5, 2, test::balancer_contract::Scores::softmax);
   auto without = b;
   b.real = {1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0};
   for (int t = 0; t < 12; ++t) {
@@ -70,7 +70,8 @@ TEST_CASE("SequenceBalance: a sequence of padding alone is none", "[balancer][se
 }
 
 TEST_CASE("SequenceBalance of one sequence is SwitchLoss", "[balancer][sequence_balance]") {
-  const test::Balancing<double> here(test::balancer_contract::batch(70, 6, 2, false));
+  const test::Balancing<double> here(
+      test::balancer_contract::batch(70, 6, 2, test::balancer_contract::Scores::sigmoid));
   const double expected = here.loss(moe::SwitchLoss{.weight = 0.5f});
   for (const int length : {0, 70, 71}) {
     CHECK(std::abs(here.loss(moe::SequenceBalance{.weight = 0.5f, .sequence_length = length}) - expected) < 1e-15);
@@ -91,6 +92,6 @@ TEST_CASE("SequenceBalance sees what the batch as a whole hides", "[balancer][se
 }
 
 TEST_CASE("SequenceBalance refuses a negative length", "[balancer][sequence_balance]") {
-  const test::Balancing<float> here(test::balancer_contract::batch(4, 3, 1, true));
+  const test::Balancing<float> here(test::balancer_contract::batch(4, 3, 1, test::balancer_contract::Scores::softmax));
   CHECK_THROWS_AS(here.loss(moe::SequenceBalance{.sequence_length = -1}), moe::Error);
 }

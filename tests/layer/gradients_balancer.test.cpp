@@ -10,10 +10,10 @@
 
 namespace {
 
-template <class BalancerT>
-auto layer_with(const BalancerT& balancer) {
+template <class BalancerT, class RouterT = moe::SigmoidTopK<2, moe::Keep, moe::SelectionBias>>
+auto layer_with(const BalancerT& balancer, const RouterT& router = {}) {
   return moe::Layer{moe::Shape<>{.experts = 5, .hidden = 7, .intermediate = 9},
-                    moe::SigmoidTopK<2, moe::Keep, moe::SelectionBias>(),
+                    router,
                     moe::Mlp<moe::Silu>(),
                     balancer,
                     moe::Dropless(),
@@ -47,6 +47,24 @@ TEST_CASE("gradients: several balancers, and a scale of their losses", "[layer][
   check(balancer);
   check(balancer, 1024);
   check(balancer, 0);
+}
+
+TEST_CASE("losses of scores that are logits are those of their softmax", "[layer][gradients]") {
+  const Balance balancer{SwitchLoss(), EntropyLoss{.token = 0.5f, .batch = 0.25f}};
+  const auto before = layer_with(balancer, SoftmaxTopK<2, Normalise>());  // the same gates
+  const auto after = layer_with(balancer, TopKSoftmax<2>());
+  auto p = before.parameters(test::Exec());
+  test::scatter(p);
+  auto q = after.parameters(test::Exec());
+  test::scatter(q);
+  const auto x = test::uniform(1, 9 * 7), dy = test::uniform(2, 9 * 7);
+  const auto losses = test::forward(before, p, x).losses;
+  CHECK(test::error(test::forward(after, q, x).losses, losses) < 1e-13);
+  const auto expected = test::gradients(before, p, x, dy);
+  for (const auto& [name, values] : test::gradients(after, q, x, dy)) {
+    CAPTURE(name);
+    CHECK(test::error(values, expected.at(name)) < 1e-12);
+  }
 }
 
 TEST_CASE("gradients accumulate on those that are there", "[layer][gradients]") {

@@ -202,6 +202,12 @@ TEST_CASE("entropy is the sum over tokens of that of the scores, divided by thei
   };
   check(fed(moe::SoftmaxTopK<2>()));
   check(fed(moe::SigmoidTopK<2>()));
+
+  auto softmax = fed(moe::SoftmaxTopK<2>());
+  auto logits = fed(moe::TopKSoftmax<2>());  // of scores that are logits it is that of their softmax
+  const auto x = test::uniform(1, 70 * hidden, 3);
+  softmax.feed(x), logits.feed(x);
+  CHECK(std::abs(statistics(softmax.tape).entropy - statistics(logits.tape).entropy) < 1e-12);
 }
 
 TEST_CASE("entropy: log E where all scores are equal, 0 for one expert and for scores of 0", "[layer][statistics]") {

@@ -23,6 +23,7 @@ struct Batch {
   int experts = 1;
   int slots = 1;
   bool sum_to_one = false;             ///< the scores of a token do
+  bool are_logits = false;             ///< the scores
   std::vector<int> ids = {};           ///< [tokens, slots]; -1: none
   Values gates = {};                   ///< [tokens, slots]
   Values scores = {};                  ///< [tokens, experts]
@@ -38,9 +39,10 @@ struct Batch {
     for (int t = 0; t < tokens; ++t) count += is_real(t);
     return count;
   }
-  /// The scores of a token, divided by their sum unless they add up to one.
+  /// The scores of a token, divided by their sum unless they add up to one; the softmax of logits.
   Values probabilities(int t) const {
     Values p = row(scores, experts, t);
+    if (are_logits) return softmax(p);
     double sum = 1e-20;
     for (const double each : p) sum += each;
     for (double& each : p) each /= sum_to_one ? 1 : sum;

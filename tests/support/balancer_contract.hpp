@@ -35,9 +35,15 @@ namespace balancer_contract {
 
 using Loss = std::function<double(const reference::Batch&)>;
 
-/// Something to look at: skewed loads, softmax or sigmoid scores, some slots empty, noise; all of it exact in float.
-inline reference::Batch batch(int tokens, int experts, int k, bool softmax, double bound = 2) {
-  reference::Batch b{.tokens = tokens, .experts = experts, .slots = k, .sum_to_one = softmax};
+enum class Scores { softmax, sigmoid, logits };
+
+/// Something to look at: skewed loads, some slots empty, noise; all of it exact in float.
+inline reference::Batch batch(int tokens, int experts, int k, Scores kind, double bound = 2) {
+  reference::Batch b{.tokens = tokens,
+                     .experts = experts,
+                     .slots = k,
+                     .sum_to_one = kind == Scores::softmax,
+                     .are_logits = kind == Scores::logits};
   for (int t = 0; t < tokens; ++t) {
     auto clean = uniform<float>(3 * t + 1, experts, bound), noise = uniform<float>(3 * t + 2, experts, 2);
     auto scale = uniform<float>(3 * t + 3, experts, 0.25);
@@ -47,10 +53,10 @@ inline reference::Batch batch(int tokens, int experts, int k, bool softmax, doub
       scale[e] = float(scale[e] + 0.5);
       z[e] = float(clean[e] + noise[e] * scale[e]);
     }
-    auto s = softmax ? reference::softmax(z) : reference::sigmoid(z);
+    auto s = kind == Scores::softmax ? reference::softmax(z) : kind == Scores::sigmoid ? reference::sigmoid(z) : z;
     for (double& each : s) each = float(each);
     auto ids = reference::top_k(s, {}, k);
-    auto gates = reference::normalise(s, ids);
+    auto gates = reference::normalise(kind == Scores::logits ? reference::softmax(z) : s, ids);
     for (double& each : gates) each = float(each);
     if (k > 1 && t % 5 == 2) ids[k - 1] = -1, gates[k - 1] = 0;  // as a router leaves it that takes fewer
     const auto append = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
@@ -96,7 +102,7 @@ inline reference::Batch collapsed(int tokens, int experts, int k, double distanc
 
 /// Tokens that no expert got, the first half of them or all; of the batches before neither.
 inline reference::Batch unrouted(int tokens, int experts, int k, bool all) {
-  reference::Batch b = batch(tokens, experts, k, true);
+  reference::Batch b = batch(tokens, experts, k, Scores::softmax);
   const long slots = long(all ? tokens : tokens / 2) * k;
   std::fill_n(b.ids.begin(), slots, -1);
   std::fill_n(b.gates.begin(), slots, 0.0);
@@ -211,11 +217,11 @@ void check_bits(const BalancerT& balancer, const reference::Batch& b) {
 template <class T, class BalancerT>
 void check_nothing(const BalancerT& balancer) {
   for (const int experts : {1, 5}) {
-    const Balancing<T> none(batch(0, experts, 1, true));
+    const Balancing<T> none(batch(0, experts, 1, Scores::softmax));
     CHECK(none.loss(balancer) == T(0));
     CHECK(none.gradient(balancer, 1).scores.empty());
 
-    auto padding = batch(3, experts, 1, false);  // and padding alone is as good as nothing
+    auto padding = batch(3, experts, 1, Scores::sigmoid);  // and padding alone is as good as nothing
     padding.real = {0, 0, 0}, padding.ids = {-1, -1, -1}, padding.gates = {0, 0, 0};
     for (int t = 0; t < 3; ++t) spoil(padding, t, not_a_number);
     const Balancing<T> only(padding);
@@ -231,7 +237,7 @@ void check_nothing(const BalancerT& balancer) {
 /// NaN is told by the loss, and keeps to its token unless the balancer says that it does not.
 template <class BalancerT>
 void check_nan(const BalancerT& balancer, bool stays) {
-  auto b = batch(70, 6, 2, false);
+  auto b = batch(70, 6, 2, Scores::sigmoid);
   for (const int t : {5, 69}) spoil(b, t, not_a_number);
   const Balancing<double> here(b);
   CHECK(std::isnan(here.loss(balancer)));
@@ -257,10 +263,11 @@ void check_extremes(const BalancerT& balancer, const Loss& reference) {
                                        collapsed(70, 5, 2, 3),
                                        collapsed(70, 5, 2, 200),
                                        collapsed(70, 5, 5, 2),
-                                       batch(70, 5, 2, true, 1e4),
-                                       batch(9, 5, 2, false, 1e4),
-                                       batch(9, 5, 2, false, 0),
-                                       batch(9, 1, 1, false),
+                                       batch(70, 5, 2, Scores::softmax, 1e4),
+                                       batch(70, 5, 2, Scores::logits, 1e4),
+                                       batch(9, 5, 2, Scores::sigmoid, 1e4),
+                                       batch(9, 5, 2, Scores::sigmoid, 0),
+                                       batch(9, 1, 1, Scores::sigmoid),
                                        unrouted(70, 5, 2, true),
                                        unrouted(70, 5, 2, false)};
   for (const reference::Batch& b : extremes) {
@@ -300,27 +307,27 @@ template <class BalancerT, class RouterT = moe::SigmoidTopK<2, moe::Normalise>>
 void check_balancer(const BalancerT& balancer, const balancer_contract::Loss& reference,
                     const BalancerContract<RouterT>& contract = {}) {
   using namespace balancer_contract;
-  for (const bool softmax : {true, false}) {
+  for (const Scores kind : {Scores::softmax, Scores::sigmoid, Scores::logits}) {
     for (const int experts : {1, 8, 60}) {
       for (const int tokens : {1, 2, 33, 64, 65, 222}) {
         for (const int k : {1, 3, 8}) {
           if (k > experts) continue;
-          CAPTURE(softmax, experts, tokens, k);
-          const auto b = batch(tokens, experts, k, softmax);
+          CAPTURE(kind, experts, tokens, k);
+          const auto b = batch(tokens, experts, k, kind);
           check_loss<float>(balancer, reference, b);
           check_loss<double>(balancer, reference, b);
           check_loss<double>(balancer, reference, with_padding(b));
         }
       }
     }
-    CAPTURE(softmax);
-    check_gradient(balancer, reference, batch(66, 7, 2, softmax));
-    check_gradient(balancer, reference, with_padding(batch(66, 7, 2, softmax)));
-    check_gradient(balancer, reference, batch(9, 16, 3, softmax));
-    check_gradient(balancer, reference, batch(5, 4, 4, softmax));
-    check_gradient(balancer, reference, batch(5, 1, 1, softmax));
-    check_bits<float>(balancer, batch(130, 7, 2, softmax));
-    check_bits<double>(balancer, with_padding(batch(130, 7, 2, softmax)));
+    CAPTURE(kind);
+    check_gradient(balancer, reference, batch(66, 7, 2, kind));
+    check_gradient(balancer, reference, with_padding(batch(66, 7, 2, kind)));
+    check_gradient(balancer, reference, batch(9, 16, 3, kind));
+    check_gradient(balancer, reference, batch(5, 4, 4, kind));
+    check_gradient(balancer, reference, batch(5, 1, 1, kind));
+    check_bits<float>(balancer, batch(130, 7, 2, kind));
+    check_bits<double>(balancer, with_padding(batch(130, 7, 2, kind)));
   }
   check_nothing<float>(balancer);
   check_nothing<double>(balancer);

@@ -43,6 +43,7 @@ class Balancing {
     };
     parts_ = moe::detail::carve(exec_, moe::detail::allocate(exec_, "test", moe::detail::measure<Exec>(make)), make);
     auto& routing = parts_.routing;
+    routing.scores_are_logits = batch.are_logits;
     assign(routing.ids, batch.ids);
     assign(routing.gates, batch.gates);
     assign(routing.scores, batch.scores, experts_);

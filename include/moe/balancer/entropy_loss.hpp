@@ -25,31 +25,31 @@ struct TokenEntropy {
   using T = typename RoutingT::compute;
   Probabilities<RoutingT> probabilities;
   KOKKOS_FUNCTION T operator()(std::int64_t t) const {
-    const T total = probabilities.total(t);
+    const T n = probabilities.normaliser(t);
     T entropy = 0;
     for (int e = 0; e < probabilities.num_experts; ++e) {
-      entropy += entropy_term(probabilities.routing.scores(t, e) / total);
+      entropy += entropy_term(probabilities.p(t, e, n));
     }
     return entropy;
   }
 };
 
-/// What the scores of each token are divided by.
+/// The normaliser of each token.
 template <class RoutingT>
-struct TokenTotals {
+struct TokenNormalisers {
   Probabilities<RoutingT> probabilities;
-  typename RoutingT::compute* totals;
-  KOKKOS_FUNCTION void operator()(std::int64_t t) const { totals[t] = probabilities.total(t); }
+  typename RoutingT::compute* normalisers;
+  KOKKOS_FUNCTION void operator()(std::int64_t t) const { normalisers[t] = probabilities.normaliser(t); }
 };
 
 /// p_te of real tokens, 0 of padding.
 template <class RoutingT>
 struct RealProbability {
   using T = typename RoutingT::compute;
-  RoutingT routing;
-  const T* totals;
+  Probabilities<RoutingT> probabilities;
+  const T* normalisers;
   KOKKOS_FUNCTION T operator()(std::int64_t t, std::int64_t e) const {
-    return routing.is_real(t) ? routing.scores(t, e) / totals[t] : T(0);
+    return probabilities.routing.is_real(t) ? probabilities.p(t, int(e), normalisers[t]) : T(0);
   }
 };
 
@@ -103,8 +103,8 @@ struct EntropyLoss {
   template <class TypesT>
   struct Workspace {
     using T = typename TypesT::compute;
-    T* totals = nullptr;  ///< [tokens]
-    T* means = nullptr;   ///< [experts]
+    T* normalisers = nullptr;  ///< [tokens]
+    T* means = nullptr;        ///< [experts]
     detail::TokenSum<T> token_sum;
     detail::ColumnSum<T> column_sum;
   };
@@ -150,9 +150,9 @@ struct EntropyLoss {
     using RoutingT = Routing<TypesT>;
     const int experts = context.shape.experts;
     detail::launch(context.exec, label, context.num_tokens,
-                   detail::TokenTotals<RoutingT>{{routing, experts}, workspace.totals});
+                   detail::TokenNormalisers<RoutingT>{{routing, experts}, workspace.normalisers});
     workspace.column_sum(context.exec, label, context.num_tokens, experts,
-                         detail::RealProbability<RoutingT>{routing, workspace.totals},
+                         detail::RealProbability<RoutingT>{{routing, experts}, workspace.normalisers},
                          detail::StoreMean<RoutingT>{routing, workspace.means, 1});
   }
 };

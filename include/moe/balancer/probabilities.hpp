@@ -11,8 +11,18 @@
 namespace moe::detail {
 
 /// \file
-/// What losses of the probabilities p_te share: the scores where they add up to one, else the scores divided by their
-/// sum + 1e-20 (Megatron-LM).
+/// What losses of the probabilities p_te share. They are the scores where those add up to one; the scores divided by
+/// their sum + 1e-20 where they do not; the softmax of scores that are logits, chosen experts or not (Megatron-LM).
+
+/// log sum_e exp(z_e), the maximum subtracted first.
+template <class T>
+KOKKOS_FUNCTION T log_sum_exp(const T* z, int n) {
+  T largest = z[0];
+  for (int i = 1; i < n; ++i) largest = Kokkos::fmax(largest, z[i]);
+  T sum = 0;
+  for (int i = 0; i < n; ++i) sum += Kokkos::exp(z[i] - largest);
+  return largest + Kokkos::log(sum);
+}
 
 template <class RoutingT>
 struct Probabilities {
@@ -22,27 +32,33 @@ struct Probabilities {
   RoutingT routing;
   int num_experts;
 
-  /// What the token's scores are divided by.
-  KOKKOS_FUNCTION T total(std::int64_t t) const {
+  /// What makes a token's scores probabilities: one over their sum, or the log of the sum of their exponentials.
+  KOKKOS_FUNCTION T normaliser(std::int64_t t) const {
     if (routing.scores_sum_to_one) return 1;
+    if (routing.scores_are_logits) return log_sum_exp(&routing.scores(t, 0), num_experts);
     T sum = T(1e-20);
     for (int e = 0; e < num_experts; ++e) sum += routing.scores(t, e);
-    return sum;
+    return 1 / sum;
+  }
+  KOKKOS_FUNCTION T p(std::int64_t t, int e, T normaliser) const {
+    const T s = routing.scores(t, e);
+    return routing.scores_are_logits ? Kokkos::exp(s - normaliser) : s * normaliser;
   }
 
-  /// d_s_te += d_p(t, e, p_te), through the division.
+  /// d_s_te += d_p(t, e, p_te), through the normalisation.
   template <class GradientT>
   KOKKOS_FUNCTION void backward(std::int64_t t, const GradientT& d_p, const MatrixT& d_scores) const {
-    const T divisor = total(t);
+    const T n = normaliser(t);
     T mean = 0;
     if (!routing.scores_sum_to_one) {
       for (int e = 0; e < num_experts; ++e) {
-        const T p = routing.scores(t, e) / divisor;
-        mean += d_p(t, e, p) * p;
+        const T each = p(t, e, n);
+        mean += d_p(t, e, each) * each;
       }
     }
     for (int e = 0; e < num_experts; ++e) {
-      d_scores(t, e) += (d_p(t, e, routing.scores(t, e) / divisor) - mean) / divisor;
+      const T each = p(t, e, n);
+      d_scores(t, e) += (d_p(t, e, each) - mean) * (routing.scores_are_logits ? each : n);
     }
   }
 };
@@ -75,9 +91,10 @@ struct WeighedProbabilities {
   Probabilities<RoutingT> probabilities;
   FactorT factor;
   KOKKOS_FUNCTION T operator()(std::int64_t t) const {
+    const T n = probabilities.normaliser(t);
     T sum = 0;
-    for (int e = 0; e < probabilities.num_experts; ++e) sum += factor(t, e) * probabilities.routing.scores(t, e);
-    return sum / probabilities.total(t);
+    for (int e = 0; e < probabilities.num_experts; ++e) sum += factor(t, e) * probabilities.p(t, e, n);
+    return sum;
   }
 };
 

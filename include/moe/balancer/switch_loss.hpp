@@ -10,8 +10,9 @@
 namespace moe {
 
 /// The load balancing loss of Switch and GShard, weight * E * sum_e f_e P_e, with f_e the fraction of assignments that
-/// expert e got (before drops; no gradient) and P_e the mean of its scores over tokens, each token's divided by their
-/// sum where they do not add up to one. 1 at uniform load. Padding has no part in it; without a token it is 0. A token
+/// expert e got (before drops; no gradient) and P_e the mean of its probabilities over tokens: of the scores where they
+/// add up to one, of the scores divided by their sum where they do not, of the softmax over all experts where the scores
+/// are logits (TopKSoftmax). 1 at uniform load. Padding has no part in it; without a token it is 0. A token
 /// with NaN in its scores makes the loss NaN, and its own gradient at most. (Fedus et al. 2021; the scale is that of
 /// Megatron-LM and DeepSeek. transformers and flaxformer take f_e as a fraction of tokens: theirs is k times as large,
 /// `.per_choice = false`.)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <moe/balancer/probabilities.hpp>
 #include <moe/balancer/token_sum.hpp>
 #include <moe/core/balancing.hpp>
 #include <moe/core/kernel.hpp>
@@ -10,16 +11,6 @@
 
 namespace moe {
 namespace detail {
-
-/// log sum_e exp(z_e), the maximum subtracted first.
-template <class T>
-KOKKOS_FUNCTION T log_sum_exp(const T* z, int n) {
-  T largest = z[0];
-  for (int i = 1; i < n; ++i) largest = Kokkos::fmax(largest, z[i]);
-  T sum = 0;
-  for (int i = 0; i < n; ++i) sum += Kokkos::exp(z[i] - largest);
-  return largest + Kokkos::log(sum);
-}
 
 template <class MatrixT>
 struct SquaredLogSumExp {

@@ -49,6 +49,7 @@ struct Routing {
   Matrix<compute, memory> scores;  ///< [tokens, padded experts], what the choice was made by (without any bias)
   Matrix<compute, memory> logits;  ///< [tokens, padded experts], what the scores were made of
   bool scores_sum_to_one = false;  ///< per token, as softmax scores do
+  bool scores_are_logits = false;  ///< as IdentityScore leaves them: the probabilities are their softmax
   bool has_padding = false;        ///< the caller passed moe::Padding: ask is_real and num_real, not the extents
   Vector<int, memory> real;        ///< [tokens], 1 for a real token, 0 for padding; unset without padding
   Vector<int, memory> real_count;  ///< [1], the number of real tokens; unset without padding

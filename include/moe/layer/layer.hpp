@@ -352,6 +352,10 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     if constexpr (requires { RouterT::scores_sum_to_one; }) return RouterT::scores_sum_to_one;
     return false;
   }
+  static constexpr bool scores_are_logits() {
+    if constexpr (requires { RouterT::scores_are_logits; }) return RouterT::scores_are_logits;
+    return false;
+  }
   static constexpr bool draws_noise() {
     if constexpr (requires { RouterT::draws_noise; }) return RouterT::draws_noise;
     return false;
@@ -359,7 +363,9 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
 
   template <class ExecT, class ArenaT>
   Routing<TypesOf<ExecT>> cut_routing(ArenaT& arena, int max_tokens) const {
-    return {arena, max_tokens, slots(), shape_.experts, scores_sum_to_one()};
+    Routing<TypesOf<ExecT>> routing(arena, max_tokens, slots(), shape_.experts, scores_sum_to_one());
+    routing.scores_are_logits = scores_are_logits();
+    return routing;
   }
   template <class ExecT, class ArenaT>
   Plan<TypesOf<ExecT>> cut_plan(ArenaT& arena, int max_tokens) const {

@@ -49,7 +49,8 @@ struct Real {
   KOKKOS_FUNCTION int operator()(std::int64_t t, std::int64_t) const { return routing.is_real(t) ? 1 : 0; }
 };
 
-/// The entropy of a real token's scores, divided by their sum; 0 where they have none.
+/// The entropy of a real token's probabilities: its scores divided by their sum, or the softmax of scores that are
+/// logits; 0 where it has none.
 template <class RoutingT>
 struct ScoreEntropy {
   using T = typename RoutingT::compute;
@@ -57,12 +58,15 @@ struct ScoreEntropy {
   int num_experts;
   KOKKOS_FUNCTION T operator()(std::int64_t t, std::int64_t) const {
     if (!routing.is_real(t) || !is_finite(routing, t, num_experts)) return 0;
+    T largest = routing.scores(t, 0);
+    for (int e = 1; e < num_experts; ++e) largest = Kokkos::fmax(largest, routing.scores(t, e));
     T sum = 0, weighted = 0;
     for (int e = 0; e < num_experts; ++e) {
-      const T s = routing.scores(t, e);
+      const T score = routing.scores(t, e);
+      const T s = routing.scores_are_logits ? Kokkos::exp(score - largest) : score;
       if (!(s > 0)) continue;
       sum += s;
-      weighted += s * Kokkos::log(s);
+      weighted += s * (routing.scores_are_logits ? score - largest : Kokkos::log(s));
     }
     return sum > 0 ? Kokkos::log(sum) - weighted / sum : T(0);
   }

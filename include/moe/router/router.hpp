@@ -18,6 +18,11 @@
 namespace moe {
 namespace detail {
 
+template <class ScoreT>
+constexpr bool scores_are_logits() {
+  if constexpr (requires { ScoreT::are_logits; }) return ScoreT::are_logits;
+  return false;
+}
 template <class SelectT>
 constexpr bool whole_batch() {
   if constexpr (requires { SelectT::whole_batch; }) return SelectT::whole_batch;
@@ -151,6 +156,7 @@ struct Router {
 
   static constexpr bool has_selection_bias = SelectionBiasT::exists;
   static constexpr bool scores_sum_to_one = ScoreT::sums_to_one;
+  static constexpr bool scores_are_logits = detail::scores_are_logits<ScoreT>();
   static constexpr bool needs_sides = detail::needs_sides<ProjectionT>();
   static constexpr bool draws_noise = detail::draws_noise<ProjectionT>();
 

@@ -60,6 +60,7 @@ struct Sigmoid {
 /// moe_router_pre_softmax.)
 struct IdentityScore {
   static constexpr bool sums_to_one = false;
+  static constexpr bool are_logits = true;  ///< balancers and statistics take the softmax of all of them
 
   template <class T>
   KOKKOS_FUNCTION void forward(const T* z, T* s, int n) const {
