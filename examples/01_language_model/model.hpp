@@ -9,39 +9,36 @@
 #include <utility>
 
 /// Two times x + mixture(norm(x)), and a norm.
-inline auto make_blocks(const ModelShape& shape) {
-  const moe::Layer mixture{
-      moe::Shape<>{.experts = shape.experts, .hidden = shape.hidden, .intermediate = shape.intermediate},
-      moe::SoftmaxTopK<moe::dynamic, moe::Normalise>{.select = {.k = shape.top_k}}, moe::SwiGlu{},
-      moe::Balance{moe::SwitchLoss{.weight = 0.05f}, moe::ZLoss{.weight = 0.001f}}};
-  const moe::Residual block{moe::Chain{moe::RmsNorm{shape.hidden}, mixture}};
-  return moe::Chain{block, block, moe::RmsNorm{shape.hidden}};
+template <class MixtureT>
+auto make_blocks(const MixtureT& mixture) {
+  const moe::Residual block{moe::Chain{moe::RmsNorm{mixture.hidden()}, mixture}};
+  return moe::Chain{block, block, moe::RmsNorm{mixture.hidden()}};
 }
 
 /// The logits of the next byte from the bytes before it: their embeddings side by side, projected to one token, through
-/// the blocks. Made of blocks, it is used like one; only that its input is ids, [tokens, context].
-class LanguageModel : public moe::Block<LanguageModel> {
+/// the blocks. Made of blocks, it is used like one; only that its input is ids, [tokens, context]. What travels with them
+/// goes to the blocks.
+template <class MixtureT>
+class LanguageModel : public moe::Block<LanguageModel<MixtureT>> {
  public:
   static constexpr int alphabet = 256;
 
   using Embedding = moe::Embedding<>;
   using Linear = moe::Linear<>;
-  using Blocks = decltype(make_blocks(ModelShape{}));
+  using Blocks = decltype(make_blocks(std::declval<MixtureT>()));
 
-  LanguageModel(const ModelShape& shape, int context)
-      : shape_(shape),
-        embedding_(alphabet, shape.embedding, context),
-        projection_(context * shape.embedding, shape.hidden),
-        blocks_(make_blocks(shape)),
-        head_(shape.hidden, alphabet) {}
-
-  const ModelShape& shape() const { return shape_; }
+  /// \param embedding  width of a byte
+  LanguageModel(const MixtureT& mixture, int embedding, int context)
+      : embedding_(alphabet, embedding, context),
+        projection_(context * embedding, mixture.hidden()),
+        blocks_(make_blocks(mixture)),
+        head_(mixture.hidden(), alphabet) {}
 
   template <class ExecT>
   struct Parameters {
     Embedding::Parameters<ExecT> embedding;
     Linear::Parameters<ExecT> projection;
-    Blocks::Parameters<ExecT> blocks;
+    typename Blocks::template Parameters<ExecT> blocks;
     Linear::Parameters<ExecT> head;
 
     template <class F, class... TreesT>
@@ -53,11 +50,12 @@ class LanguageModel : public moe::Block<LanguageModel> {
     }
   };
 
+  template <class ExecT>
+  using MatrixOf = moe::Matrix<float, typename ExecT::memory_space>;
   /// What stands between the parts: the window of embeddings, the input and the output of the blocks; or the gradients.
   template <class ExecT>
   struct Between {
-    using MatrixT = moe::Matrix<float, typename ExecT::memory_space>;
-    MatrixT window, in, out;
+    MatrixOf<ExecT> window, in, out;
 
     Between first(std::size_t tokens) const {
       return {{window.data(), tokens, window.extent(1)},
@@ -69,7 +67,7 @@ class LanguageModel : public moe::Block<LanguageModel> {
   struct Tape {
     Embedding::Tape<ExecT> embedding;
     Linear::Tape<ExecT> projection;
-    Blocks::Tape<ExecT> blocks;
+    typename Blocks::template Tape<ExecT> blocks;
     Linear::Tape<ExecT> head;
     Between<ExecT> between;
   };
@@ -77,28 +75,29 @@ class LanguageModel : public moe::Block<LanguageModel> {
   struct Workspace {
     Embedding::Workspace<ExecT> embedding;
     Linear::Workspace<ExecT> projection;
-    Blocks::Workspace<ExecT> blocks;
+    typename Blocks::template Workspace<ExecT> blocks;
     Linear::Workspace<ExecT> head;
     Between<ExecT> between;
   };
 
-  template <class ExecT, class IdsT, class LogitsT, class WorkspaceT>
-  void forward(const ExecT& exec, const Parameters<ExecT>& p, const IdsT& ids, const LogitsT& logits,
-               WorkspaceT& workspace) const {
-    const auto [window, in, out] = workspace.between.first(ids.extent(0));
-    embedding_.forward(exec, p.embedding, ids, window, workspace.embedding);
+  template <class ExecT, class IdsT, class... SidesT, class LogitsT, class WorkspaceT>
+  void forward(const ExecT& exec, const Parameters<ExecT>& p, const moe::Inputs<IdsT, SidesT...>& ids,
+               const LogitsT& logits, WorkspaceT& workspace) const {
+    const auto [window, in, out] = workspace.between.first(ids.x.extent(0));
+    embedding_.forward(exec, p.embedding, ids.x, window, workspace.embedding);
     projection_.forward(exec, p.projection, window, in, workspace.projection);
-    blocks_.forward(exec, p.blocks, in, out, workspace.blocks);
+    blocks_.forward(exec, p.blocks, moe::Inputs<MatrixOf<ExecT>, SidesT...>{in, ids.sides}, out, workspace.blocks);
     head_.forward(exec, p.head, out, logits, workspace.head);
   }
 
-  template <class ExecT, class IdsT, class LogitsT, class TapeT, class WorkspaceT>
-  void forward(const ExecT& exec, const Parameters<ExecT>& p, const IdsT& ids, const LogitsT& logits, TapeT& tape,
-               WorkspaceT& workspace) const {
-    const auto [window, in, out] = tape.between.first(ids.extent(0));
-    embedding_.forward(exec, p.embedding, ids, window, tape.embedding, workspace.embedding);
+  template <class ExecT, class IdsT, class... SidesT, class LogitsT, class TapeT, class WorkspaceT>
+  void forward(const ExecT& exec, const Parameters<ExecT>& p, const moe::Inputs<IdsT, SidesT...>& ids,
+               const LogitsT& logits, TapeT& tape, WorkspaceT& workspace) const {
+    const auto [window, in, out] = tape.between.first(ids.x.extent(0));
+    embedding_.forward(exec, p.embedding, ids.x, window, tape.embedding, workspace.embedding);
     projection_.forward(exec, p.projection, window, in, tape.projection, workspace.projection);
-    blocks_.forward(exec, p.blocks, in, out, tape.blocks, workspace.blocks);
+    blocks_.forward(exec, p.blocks, moe::Inputs<MatrixOf<ExecT>, SidesT...>{in, ids.sides}, out, tape.blocks,
+                    workspace.blocks);
     head_.forward(exec, p.head, out, logits, tape.head, workspace.head);
   }
 
@@ -146,11 +145,10 @@ class LanguageModel : public moe::Block<LanguageModel> {
  private:
   template <class ExecT, class ArenaT>
   Between<ExecT> between(ArenaT& arena, int n) const {
-    return {arena.template matrix<float>(n, embedding_.out()), arena.template matrix<float>(n, shape_.hidden),
-            arena.template matrix<float>(n, shape_.hidden)};
+    return {arena.template matrix<float>(n, embedding_.out()), arena.template matrix<float>(n, blocks_.hidden()),
+            arena.template matrix<float>(n, blocks_.hidden())};
   }
 
-  ModelShape shape_;
   Embedding embedding_;
   Linear projection_;
   Blocks blocks_;

@@ -21,7 +21,6 @@ using Exec = Kokkos::DefaultExecutionSpace;
 using Memory = Exec::memory_space;
 template <class T>
 using Matrix = Kokkos::View<T**, Kokkos::LayoutRight, Memory>;  // rows contiguous, on a GPU too
-using Parameters = LanguageModel::Parameters<Exec>;
 
 /// One number from the device.
 template <class ViewT>
@@ -52,7 +51,12 @@ class Batch {
     Kokkos::deep_copy(exec, ids_, host_ids_);
     Kokkos::deep_copy(exec, targets_, host_targets_);
   }
-  auto ids() const { return Kokkos::subview(ids_, std::pair(std::size_t(0), tokens_), Kokkos::ALL); }
+  /// The bytes before; with the number of the step, and the last of the bytes, for routers that ask.
+  auto inputs(int step) const {
+    const auto ids = Kokkos::subview(ids_, std::pair(std::size_t(0), tokens_), Kokkos::ALL);
+    return moe::inputs(ids, moe::Step{std::uint64_t(step)},
+                       moe::TokenIds{Kokkos::subview(ids, Kokkos::ALL, context_bytes - 1)});
+  }
   auto targets() const { return Kokkos::subview(targets_, std::pair(std::size_t(0), tokens_)); }
 
  private:
@@ -64,15 +68,18 @@ class Batch {
 };
 
 /// A model in use: how well it predicts a text, and what it writes.
+template <class ModelT>
 class Predictor {
  public:
-  Predictor(const Exec& exec, const LanguageModel& model, int max_tokens = 1024)
+  using Parameters = typename ModelT::template Parameters<Exec>;
+
+  Predictor(const Exec& exec, const ModelT& model, int max_tokens = 1024)
       : exec_(exec),
         model_(model),
         workspace_(model.workspace(exec, max_tokens, moe::Use::inference)),
         loss_(cross_entropy_.workspace(exec, max_tokens)),
         batch_(max_tokens),
-        logits_("logits", max_tokens, LanguageModel::alphabet),
+        logits_("logits", max_tokens, ModelT::alphabet),
         max_tokens_(max_tokens) {}
 
   /// The mean of -log2 of what the model gives to the byte that comes.
@@ -94,20 +101,20 @@ class Predictor {
     const moe::Random random{seed, moe::stream_of("sample")};
     std::string bytes = prompt + '\0';  // the last byte stands where the next one will be
     const auto host_logits = Kokkos::create_mirror_view(Kokkos::HostSpace(), Matrix<float>("logits", 1, 256));
-    std::vector<double> weights(LanguageModel::alphabet);
+    std::vector<double> weights(ModelT::alphabet);
     for (int i = 0; i < count; ++i) {
       const std::uint32_t last[] = {std::uint32_t(bytes.size() - 1)};
       batch_.fill(exec_, bytes, last);
       Kokkos::deep_copy(exec_, host_logits, predict(parameters, 1));
       exec_.fence();
       double largest = host_logits(0, 0), sum = 0;
-      for (int v = 1; v < LanguageModel::alphabet; ++v) largest = std::max(largest, double(host_logits(0, v)));
-      for (int v = 0; v < LanguageModel::alphabet; ++v) {
+      for (int v = 1; v < ModelT::alphabet; ++v) largest = std::max(largest, double(host_logits(0, v)));
+      for (int v = 0; v < ModelT::alphabet; ++v) {
         sum += weights[v] = std::exp((double(host_logits(0, v)) - largest) / temperature);
       }
       double left = random.uniform<double>(i) * sum;
       int chosen = 0;
-      while (chosen < LanguageModel::alphabet - 1 && (left -= weights[chosen]) >= 0) ++chosen;
+      while (chosen < ModelT::alphabet - 1 && (left -= weights[chosen]) >= 0) ++chosen;
       bytes.back() = char(chosen);
       bytes += '\0';
     }
@@ -117,12 +124,12 @@ class Predictor {
  private:
   Matrix<float> predict(const Parameters& parameters, std::size_t tokens) {
     const Matrix<float> logits = Kokkos::subview(logits_, std::pair(std::size_t(0), tokens), Kokkos::ALL);
-    model_.forward(exec_, parameters, batch_.ids(), logits, workspace_);
+    model_.forward(exec_, parameters, batch_.inputs(0), logits, workspace_);
     return logits;
   }
 
   Exec exec_;
-  LanguageModel model_;
+  ModelT model_;
   moe::CrossEntropy cross_entropy_;
   decltype(model_.workspace(exec_, 0)) workspace_;
   decltype(cross_entropy_.workspace(exec_, 0)) loss_;

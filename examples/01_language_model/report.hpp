@@ -1,6 +1,7 @@
 #pragma once
 
-#include "error.hpp"
+#include "default_text.hpp"
+#include "page.hpp"
 #include "predictor.hpp"
 #include "report_html.hpp"  // report.html as a string, made by CMake
 #include "run.hpp"
@@ -13,9 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
-#include <fstream>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace report {
@@ -47,8 +46,7 @@ inline nlohmann::json data(const Exec& exec, const Setup& setup, const Text& tex
       {"configuration",
        nlohmann::json::array({
            {"command", command},
-           {"text", setup.text.empty() ? "this repository and the Kokkos headers it is built with"
-                                       : nlohmann::json(setup.text).dump()},
+           {"text", setup.text.empty() ? default_text : nlohmann::json(setup.text).dump()},
            {"held out",
             "every tenth block of 4 kB; a byte is predicted where the 16 bytes before it lie on its side of the cut"},
            {"model",
@@ -67,16 +65,8 @@ inline nlohmann::json data(const Exec& exec, const Setup& setup, const Text& tex
        })}};
 }
 
-/// One page that needs nothing beside it: the data go into the template, whose script draws them.
 inline void write(const std::filesystem::path& path, const nlohmann::json& data) {
-  std::string json = data.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-  for (std::size_t at = 0; (at = json.find('<', at)) != std::string::npos;) json.replace(at, 1, "\\u003c");  // no tags
-  std::string page = report_html;
-  const std::string_view place = "/*data*/null/*data*/";
-  page.replace(page.find(place), place.size(), json);
-  std::ofstream file(path, std::ios::binary);
-  file << page;
-  if (!file.flush()) throw UsageError("cannot write " + path.string());
+  page::write(path, report_html, data);
 }
 
 }  // namespace report

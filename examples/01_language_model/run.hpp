@@ -1,6 +1,7 @@
 #pragma once
 
 #include "error.hpp"
+#include "mixture.hpp"
 #include "model.hpp"
 #include "predictor.hpp"
 #include "progress.hpp"
@@ -17,7 +18,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -25,23 +25,7 @@
 inline constexpr double sample_temperature = 0.7;
 inline constexpr int sample_bytes = 400;
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ModelShape, experts, top_k, intermediate, hidden, embedding)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainingSettings, steps, batch, learning_rate, weight_decay, max_norm, seed, records,
-                                   held_out_bytes)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Setup, text, max_bytes, shape, settings, with_dense)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ParameterCount, total, active)
-
-inline Text read_text(const Setup& setup) {
-  std::vector<std::filesystem::path> paths(setup.text.begin(), setup.text.end());
-  if (paths.empty()) {
-    paths = text::files_in(MOE_REPOSITORY);
-    std::istringstream folders(MOE_KOKKOS_INCLUDES);
-    for (std::string folder; std::getline(folders, folder, ':');) {
-      for (auto& file : text::files_in(folder, "Kokkos_")) paths.push_back(std::move(file));
-    }
-  }
-  return text::read(paths, setup.max_bytes);
-}
 
 /// What is known of a model at its end.
 struct Result {
@@ -98,13 +82,17 @@ class Run {
     return nlohmann::json::parse(file.metadata().at("run"));
   }
 
+  static auto model_of(const ModelShape& shape) {
+    return LanguageModel(make_mixture(shape), shape.embedding, context_bytes);
+  }
+
   /// Whether it is learnt to the end.
   bool learn(const Exec& exec, const std::string& name, const std::string& label, const ModelShape& shape,
              const std::function<bool()>& stop) {
     for (const Result& result : results_) {
       if (result.name == name) return true;  // before the run was stopped
     }
-    Trainer trainer(exec, shape, setup_.settings, text_);
+    Trainer trainer(exec, model_of(shape), setup_.settings, text_);
     if (name == state_of_) trainer.load(state_);
     const ParameterCount count = count_parameters(trainer.parameters(), shape);
     std::printf("%-8s  %.2f M parameters, %.2f M of them active for a byte\n", name.c_str(), double(count.total) / 1e6,
@@ -128,7 +116,8 @@ class Run {
     return trainer.done();
   }
 
-  void loop(const std::string& name, Trainer& trainer, const std::function<bool()>& stop) const {
+  template <class TrainerT>
+  void loop(const std::string& name, TrainerT& trainer, const std::function<bool()>& stop) const {
     using Clock = std::chrono::steady_clock;
     const int first = trainer.steps_done(), steps = setup_.settings.steps;
     const auto start = Clock::now();
@@ -149,10 +138,11 @@ class Run {
   }
 
   /// The parameters alone, for whoever uses the model; read into a fresh one, they must predict the same.
-  void save_and_read_back(const Exec& exec, const Trainer& trainer, const Result& result) const {
+  template <class TrainerT>
+  void save_and_read_back(const Exec& exec, const TrainerT& trainer, const Result& result) const {
     const auto file = out_ / (result.name + ".safetensors");
     moe::save(file, {{"shape", nlohmann::json(result.shape).dump()}}, trainer.parameters());
-    const LanguageModel fresh(result.shape, context_bytes);
+    const auto fresh = model_of(result.shape);
     const auto parameters = fresh.parameters(exec, setup_.settings.seed + 1);
     moe::load(file, parameters);
     const double again = Predictor(exec, fresh).bits_per_byte(parameters, text_, text_.held_out);
@@ -163,7 +153,8 @@ class Run {
     std::printf("          held out: %.4f bits/byte, and the same from %s\n", again, file.c_str());
   }
 
-  void save_state(const Trainer& trainer, const std::string& learning) const {
+  template <class TrainerT>
+  void save_state(const TrainerT& trainer, const std::string& learning) const {
     trainer.save(state_file(),
                  {{"setup", setup_}, {"text_digest", text_.digest()}, {"results", results_}, {"learning", learning}});
     std::printf("          stopped after step %d; go on with --resume %s\n", trainer.steps_done(),

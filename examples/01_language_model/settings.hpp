@@ -1,5 +1,7 @@
 #pragma once
 
+#include <nlohmann/json.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -25,12 +27,15 @@ struct ModelShape {
 struct TrainingSettings {
   int steps = 1200;
   int batch = 1024;             ///< bytes predicted in a step
+  int micro_batches = 1;        ///< parts of a batch whose gradients are added up
   double learning_rate = 6e-3;  ///< the highest, after a warm-up of a twentieth of the steps
   double weight_decay = 0.1;
   double max_norm = 1;        ///< of the gradient
   std::uint64_t seed = 1;     ///< of the weights and of the order of the text
   int records = 80;           ///< points of a curve
   int held_out_bytes = 4096;  ///< of which a point of the held-out curve is the mean
+
+  int micro_batch() const { return batch / micro_batches; }
 };
 
 /// All that the figures depend on: what a stopped run is taken up with.
@@ -41,3 +46,8 @@ struct Setup {
   TrainingSettings settings;
   bool with_dense = true;
 };
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ModelShape, experts, top_k, intermediate, hidden, embedding)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainingSettings, steps, batch, micro_batches, learning_rate, weight_decay, max_norm,
+                                   seed, records, held_out_bytes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Setup, text, max_bytes, shape, settings, with_dense)

@@ -23,6 +23,8 @@ struct Record {
   double training = 0;                          ///< bits per byte, the mean since the last record
   double held_out = 0;                          ///< bits per byte, on the same few bytes each time
   std::vector<std::vector<std::int64_t>> load;  ///< [mixture][expert], tokens since the last record
+  std::vector<std::int64_t> dropped;            ///< [mixture], of those, the ones that got no place
+  std::int64_t tokens = 0;                      ///< since the last record
 
   /// The busiest expert's load over the mean, in the mixture where that is worst.
   double imbalance() const {
@@ -36,40 +38,43 @@ struct Record {
   }
 };
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Record, step, training, held_out, load)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Record, step, training, held_out, load, dropped, tokens)
 
 /// A model in training.
+template <class ModelT>
 class Trainer {
  public:
-  Trainer(const Exec& exec, const ModelShape& shape, const TrainingSettings& settings, const Text& text)
+  using Parameters = typename ModelT::template Parameters<Exec>;
+
+  Trainer(const Exec& exec, const ModelT& model, const TrainingSettings& settings, const Text& text)
       : exec_(exec),
         settings_(settings),
         text_(text),
-        model_(shape, context_bytes),
+        model_(model),
         parameters_(model_.parameters(exec, settings.seed)),
         gradients_(model_.gradients(exec)),
-        tape_(model_.tape(exec, settings.batch)),
-        workspace_(model_.workspace(exec, settings.batch)),
+        tape_(model_.tape(exec, settings.micro_batch())),
+        workspace_(model_.workspace(exec, settings.micro_batch())),
         schedule_{
             .peak = settings.learning_rate, .warmup = settings.steps / 20, .steps = settings.steps, .floor = 0.02},
         optimiser_{.beta2 = 0.99, .weight_decay = settings.weight_decay},
         optimiser_state_(optimiser_.state(exec, parameters_, gradients_)),
         clip_{.max_norm = settings.max_norm},
         norm_(clip_.workspace(exec, gradients_)),
-        loss_(cross_entropy_.workspace(exec, settings.batch)),
-        batch_(settings.batch),
-        logits_("logits", settings.batch, LanguageModel::alphabet),
+        loss_(cross_entropy_.workspace(exec, settings.micro_batch())),
+        batch_(settings.micro_batch()),
+        logits_("logits", settings.micro_batch(), ModelT::alphabet),
         order_(text.training, settings.seed),
-        positions_(settings.batch),
+        positions_(settings.micro_batch()),
         predictor_(exec, model_) {
     // A few held-out bytes, evenly spread, for the curve.
     const std::size_t count = std::min<std::size_t>(settings.held_out_bytes, text.held_out.size());
     for (std::size_t i = 0; i < count; ++i) few_held_out_.push_back(text.held_out[i * text.held_out.size() / count]);
   }
 
-  const LanguageModel& model() const { return model_; }
+  const ModelT& model() const { return model_; }
   const Parameters& parameters() const { return parameters_; }
-  Predictor& predictor() { return predictor_; }
+  Predictor<ModelT>& predictor() { return predictor_; }
   const std::vector<Record>& records() const { return records_; }
   int steps_done() const { return int(optimiser_state_.steps.value); }
   bool done() const { return steps_done() >= settings_.steps; }
@@ -81,19 +86,23 @@ class Trainer {
   /// One step of training.
   void step() {
     const auto start = std::chrono::steady_clock::now();
-    const int n = steps_done();
-    for (int i = 0; i < settings_.batch; ++i) positions_[i] = order_[std::uint64_t(n) * settings_.batch + i];
-    batch_.fill(exec_, text_.bytes, positions_);
-
-    model_.forward(exec_, parameters_, batch_.ids(), logits_, tape_, workspace_);
-    cross_entropy_(exec_, logits_, batch_.targets(), logits_, loss_);  // the logits become their gradient
-    model_.backward(exec_, parameters_, tape_, logits_, gradients_, workspace_);
+    const int n = steps_done(), parts = settings_.micro_batches, size = settings_.batch / parts;
+    double bits = 0;
+    for (int part = 0; part < parts; ++part) {
+      for (int i = 0; i < size; ++i) positions_[i] = order_[(std::uint64_t(n) * parts + part) * size + i];
+      batch_.fill(exec_, text_.bytes, positions_);
+      const auto in = batch_.inputs(n * parts + part);
+      model_.forward(exec_, parameters_, in, logits_, tape_, workspace_);
+      cross_entropy_(exec_, logits_, batch_.targets(), logits_, loss_, 1.0 / parts);  // they become their gradient
+      model_.backward(exec_, parameters_, tape_, logits_, gradients_, workspace_,
+                      {.loss_scale = 1.0f / float(parts), .accumulate = part > 0});
+      bits += double(read(exec_, loss_.mean)) / std::numbers::ln2 / parts;
+    }
     clip_(exec_, norm_, gradients_);
     optimiser_.step(exec_, parameters_, gradients_, optimiser_state_, schedule_(n + 1));
     note_load();
     model_.update(exec_, parameters_, tape_);
 
-    const double bits = double(read(exec_, loss_.mean)) / std::numbers::ln2;
     const int in_record = steps_in_record_++;
     current_.training += (bits - current_.training) / (in_record + 1);
     seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -103,6 +112,12 @@ class Trainer {
         std::int64_t(n) * settings_.records / settings_.steps) {
       finish_record();
     }
+  }
+
+  /// f(layer, its tape) for each mixture.
+  template <class F>
+  void visit(F&& f) {
+    model_.visit(tape_, f);
   }
 
   /// Bits per byte on all held-out bytes.
@@ -138,10 +153,14 @@ class Trainer {
     model_.visit(tape_, [&](const auto&, const auto& tape) {
       const auto load = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), tape.load);
       exec_.fence();
-      if (current_.load.size() <= mixture) current_.load.emplace_back(load.extent(0));
+      if (current_.load.size() <= mixture) {
+        current_.load.emplace_back(load.extent(0));
+        current_.dropped.emplace_back();
+      }
       for (std::size_t e = 0; e < load.extent(0); ++e) current_.load[mixture][e] += load(e);
-      ++mixture;
+      current_.dropped[mixture++] += read(exec_, tape.dropped);
     });
+    current_.tokens += settings_.batch;
   }
   void finish_record() {
     current_.held_out = predictor_.bits_per_byte(parameters_, text_, few_held_out_);
@@ -153,7 +172,7 @@ class Trainer {
   Exec exec_;
   TrainingSettings settings_;
   const Text& text_;
-  LanguageModel model_;
+  ModelT model_;
   Parameters parameters_;
   Parameters gradients_;
   decltype(model_.tape(exec_, 0)) tape_;
@@ -169,7 +188,7 @@ class Trainer {
   Matrix<float> logits_;
   Shuffled order_;
   std::vector<std::uint32_t> positions_;
-  Predictor predictor_;
+  Predictor<ModelT> predictor_;
   std::vector<std::uint32_t> few_held_out_;
 
   std::vector<Record> records_;
