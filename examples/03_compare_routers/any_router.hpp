@@ -91,7 +91,8 @@ class AnyRouter {
   void backward(const Context& context, const Tensors& p, const moe::Inputs<ConstRows>& in, const Routing& routing,
                 const std::any& tape, const Rows& d_gates, const Rows& d_scores, const Rows& d_logits, const Rows& dx,
                 const Tensors& g, const moe::Backward& options, const std::any& workspace) const {
-    router_->backward(context, p.exact, in, routing, tape, {d_gates, d_scores, d_logits, dx}, g.exact, options, workspace);
+    router_->backward(context, p.exact, in, routing, tape, {d_gates, d_scores, d_logits, dx}, g.exact, options,
+                      workspace);
   }
 
   /// What a layer reads off a router's type, and cannot read off this one: for the routing on its tape.

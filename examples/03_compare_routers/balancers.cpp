@@ -4,7 +4,9 @@ std::vector<BalancerChoice> all_balancers() {
   return {
       {"none", "no balancer", {moe::NoBalance{}}},
       {"switch", "Switch loss, weight 0.01", {moe::SwitchLoss{}}},
-      {"switch+z", "Switch loss, weight 0.01, and z-loss, weight 0.001", {moe::Balance{moe::SwitchLoss{}, moe::ZLoss{}}}},
+      {"switch+z",
+       "Switch loss, weight 0.01, and z-loss, weight 0.001",
+       {moe::Balance{moe::SwitchLoss{}, moe::ZLoss{}}}},
       {"sequence",
        "Switch loss within each 64 bytes of a batch (drawn in any order), weight 0.01",
        {moe::SequenceBalance{.weight = 0.01f, .sequence_length = 64}}},
@@ -19,21 +21,4 @@ std::vector<BalancerChoice> all_balancers() {
        {moe::EntropyLoss{.token = 0.01f, .batch = 0.01f}}},
       {"bias", "loss-free bias, rate 0.001", {moe::LossFreeBias{}}},
   };
-}
-
-std::string why_not(const RouterChoice& router, const BalancerChoice& balancer, int micro_batches) {
-  if (balancer.is_none()) return {};
-  if (!router.no_balancer.empty()) return router.no_balancer;
-  return balancer.with([&]<class BalancerT>(const BalancerT&) -> std::string {
-    if (moe::detail::balancing::needs_noise<BalancerT>() && !router.draws_noise) {
-      return "the balancer looks at the noise of the router, which draws none";
-    }
-    if (moe::detail::balancing::needs_selection_bias<BalancerT>() && !router.has_selection_bias) {
-      return "the balancer moves a selection bias, which the router has not";
-    }
-    if (std::is_same_v<BalancerT, moe::GlobalBalance> && micro_batches == 1) {
-      return "with one micro-batch a step (--micro-batches) it is switch";
-    }
-    return {};
-  });
 }

@@ -28,9 +28,8 @@ auto make_mixture(const RouterChoice& router, const BalancerChoice& balancer, co
   const ModelShape shape = shape_of(router, settings.shape);
   MaybeCapacity dispatcher;
   if (settings.capacity > 0) dispatcher.capacity = moe::Capacity<>{.factor = settings.capacity};
-  return moe::Layer{
-      moe::Shape<>{.experts = shape.experts, .hidden = shape.hidden, .intermediate = shape.intermediate},
-      router.make(shape, seed), moe::SwiGlu{}, balancer.policy, dispatcher};
+  return moe::Layer{moe::Shape<>{.experts = shape.experts, .hidden = shape.hidden, .intermediate = shape.intermediate},
+                    router.make(shape, seed), moe::SwiGlu{}, balancer.policy, dispatcher};
 }
 
 /// The loads of the last part of training, the mean over the mixtures.
@@ -74,8 +73,8 @@ std::optional<Outcome> run_experiment(const Exec& exec, const Settings& settings
 
   while (!trainer.done()) {
     trainer.step();
-    const Record& record = trainer.current().step > 0 || trainer.records().empty() ? trainer.current()
-                                                                                  : trainer.records().back();
+    const Record& record =
+        trainer.current().step > 0 || trainer.records().empty() ? trainer.current() : trainer.records().back();
     if (!watch(trainer.steps_done(), record.training)) return std::nullopt;
   }
 
@@ -88,7 +87,8 @@ std::optional<Outcome> run_experiment(const Exec& exec, const Settings& settings
   outcome.bits_per_byte = trainer.predictor().bits_per_byte(trainer.parameters(), text, positions);
   measure_load(trainer.records(), training.steps, outcome);
   outcome.seconds = trainer.seconds();
-  for (const Record& record : trainer.records()) outcome.curve.push_back({record.step, record.training, record.held_out});
+  for (const Record& record : trainer.records())
+    outcome.curve.push_back({record.step, record.training, record.held_out});
   return outcome;
 }
 

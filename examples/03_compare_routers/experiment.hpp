@@ -21,7 +21,7 @@ struct Settings {
   std::size_t max_bytes = 2'000'000;
   ModelShape shape{.intermediate = 64, .hidden = 64, .embedding = 16};
   TrainingSettings training{.steps = 400, .batch = 1024, .micro_batches = 4, .records = 20, .held_out_bytes = 2048};
-  double capacity = 0;             ///< factor; 0: dropless
+  double capacity = 0;               ///< factor; 0: dropless
   int final_held_out_bytes = 65536;  ///< of which the bits per byte at the end are the mean
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Settings, text, max_bytes, shape, training, capacity, final_held_out_bytes)
@@ -45,7 +45,7 @@ struct Outcome {
   double dropped = 0;            ///< share of the assignments
   double experts_per_token = 0;  ///< before drops
   double seconds = 0;            ///< of training
-  std::vector<Point> curve;
+  std::vector<Point> curve = {};
 
   bool is(const std::string& router_, const std::string& balancer_, std::uint64_t seed_) const {
     return router == router_ && balancer == balancer_ && seed == seed_;

@@ -65,9 +65,8 @@ struct OneOf {
   }
   template <class TypesT, class ParametersT, class LoadT>
   void update(const moe::Context<TypesT>& context, const ParametersT& router, const LoadT& load) const {
-    with_chosen([&]<std::size_t>(const auto& balancer) {
-      moe::detail::balancing::update(balancer, context, router, load);
-    });
+    with_chosen(
+        [&]<std::size_t>(const auto& balancer) { moe::detail::balancing::update(balancer, context, router, load); });
   }
 
  private:
