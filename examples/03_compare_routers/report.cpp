@@ -106,7 +106,8 @@ void write_report(const std::filesystem::path& file, const Options& options, con
                          {"configuration", configuration(options, text, command)}};
   for (const Row& row : rows) data["rows"].push_back(json_of(row));
   for (const RouterChoice& r : all_routers()) {
-    data["routers"].push_back({{"name", r.name}, {"what", r.what}, {"caveat", r.caveat}, {"is_causal", r.is_causal}});
+    data["routers"].push_back(
+        {{"name", r.name}, {"what", r.what}, {"caveat", r.caveat}, {"is_comparable", r.is_comparable}});
   }
   for (const BalancerChoice& b : all_balancers()) data["balancers"].push_back({{"name", b.name}, {"what", b.what}});
   for (const LeftOut& l : pairs.left_out) {

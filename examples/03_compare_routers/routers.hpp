@@ -16,7 +16,7 @@ struct RouterChoice {
 
   bool draws_noise = false;         ///< for a balancer that looks at it
   bool has_selection_bias = false;  ///< for a balancer that moves it
-  bool is_causal = true;            ///< also in inference no token's choice depends on tokens after it
+  bool is_comparable = true;        ///< causal, and of equal active size: may be called the best
   bool takes_all_experts = false;   ///< its experts are narrower, so that the active size is the others'
   std::string no_balancer = {};     ///< why no balancer goes with it; empty: one may
   std::string caveat = {};          ///< what to know before its figure is compared with others

@@ -59,6 +59,7 @@ std::vector<RouterChoice> token_choice_routers() {
            [](const ModelShape& s, std::uint64_t) {
              return AnyRouter::of(Stages<moe::Softmax, moe::TopP<moe::dynamic>>{.select = {.max_k = most(s)}});
            },
+       .is_comparable = false,
        .caveat = "The number of experts varies: compare by experts per token."},
       {.name = "threshold",
        .what = "relu for each expert, every one above 0, at most 2 k; gate = score",
@@ -66,6 +67,7 @@ std::vector<RouterChoice> token_choice_routers() {
            [](const ModelShape& s, std::uint64_t) {
              return AnyRouter::of(Stages<moe::ReluScore, moe::Threshold<moe::dynamic>>{.select = {.max_k = most(s)}});
            },
+       .is_comparable = false,
        .caveat = "The number of experts varies: compare by experts per token."},
       {.name = "all-experts",
        .what = "softmax over all experts, all of them, each k / experts times as wide; gate = probability",

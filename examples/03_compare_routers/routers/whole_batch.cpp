@@ -13,7 +13,7 @@ std::vector<RouterChoice> whole_batch_routers() {
            [](const ModelShape& s, std::uint64_t) {
              return AnyRouter::of(moe::ExpertChoiceRouter{.select = {.capacity_factor = double(s.top_k)}});
            },
-       .is_causal = false,
+       .is_comparable = false,
        .no_balancer = balanced,
        .caveat =
            "Not causal, in training and on the held-out text alike: whether a byte gets an expert depends on bytes "
