@@ -8,6 +8,7 @@ namespace bench {
 using benchmark::Counter;
 
 void report_work(benchmark::State& state, const Work& total) {
+  if (total.flops == 0 && total.bytes == 0) return;
   const Machine& machine = this_machine();
   state.counters["GFLOP/s"] = Counter(total.flops * 1e-9, Counter::kIsRate);
   state.counters["GB/s"] = Counter(total.bytes * 1e-9, Counter::kIsRate);

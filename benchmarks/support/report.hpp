@@ -46,8 +46,8 @@ struct Work {
   }
 };
 
-/// GFLOP/s, GB/s, and how near they come to this machine's limits: the work of all iterations together. `of_limit` is
-/// the time that the slower of the two limits allows over the time taken.
+/// GFLOP/s, GB/s, and how near they come to this machine's limits: the work of all iterations together, if there is any.
+/// `of_limit` is the time that the slower of the two limits allows over the time taken.
 void report_work(benchmark::State& state, const Work& total);
 
 /// `per_token`, in seconds; with the floating-point operations that a token needs, also `floor`, the seconds that these
