@@ -44,17 +44,17 @@ class LanguageModel final : public Subject {
     }
   }
 
-  void run(const std::string& task, const BatchId& batch) override {
-    if (task != "model step") throw Cannot("there is no task '" + task + "' of the language model");
-    model_.forward(exec_, parameters_, ids_.at(batch.index), logits_, tape_, workspace_);
-    cross_entropy_(exec_, logits_, targets_.at(batch.index), logits_, loss_);  // the logits become their gradient
+  void run(const Job& job) override {
+    if (job.task != "model step") throw Cannot("there is no task '" + job.task + "' of the language model");
+    model_.forward(exec_, parameters_, ids_.at(job.batch), logits_, tape_, workspace_);
+    cross_entropy_(exec_, logits_, targets_.at(job.batch), logits_, loss_);  // the logits become their gradient
     model_.backward(exec_, parameters_, tape_, logits_, gradients_, workspace_);
     clip_(exec_, norm_, gradients_);
     optimiser_.step(exec_, parameters_, gradients_, state_);
     model_.update(exec_, parameters_, tape_);
   }
 
-  void results(const std::string&, const BatchId&, moe::SafetensorsWriter& file) override {
+  void results(const Job&, moe::SafetensorsWriter& file) override {
     file.add<float>("loss", {1}, [this] { return std::vector<float>{loss_.mean(0)}; });
     add_tensors(file, "parameter.", parameters_, model_.shape().experts);
   }

@@ -76,34 +76,34 @@ class Layer final : public Subject {
     }
   }
 
-  void run(const std::string& task, const BatchId& batch) override {
-    const auto& x = x_.at(batch.tokens).at(batch.index);
-    if (task == "forward") return layer_.forward(exec_, parameters_, x, first(y_, batch), workspace_);
+  void run(const Job& job) override {
+    const auto& x = x_.at(job.tokens).at(job.batch);
+    if (job.task == "forward") return layer_.forward(exec_, parameters_, x, first(y_, job), workspace_);
 
     if (!training_) training_.emplace(*this);
     Training& t = *training_;
-    layer_.forward(exec_, parameters_, x, first(y_, batch), t.tape, t.workspace);
-    layer_.backward(exec_, parameters_, t.tape, dy_.at(batch.tokens).at(batch.index), first(t.dx, batch), t.gradients,
+    layer_.forward(exec_, parameters_, x, first(y_, job), t.tape, t.workspace);
+    layer_.backward(exec_, parameters_, t.tape, dy_.at(job.tokens).at(job.batch), first(t.dx, job), t.gradients,
                     t.workspace);
-    if (task == "backward") return;
+    if (job.task == "backward") return;
 
-    if (task != "step") throw Cannot("there is no task '" + task + "'");
+    if (job.task != "step") throw Cannot("there is no task '" + job.task + "'");
     if (!t.state) t.state.emplace(t.optimiser.state(exec_, parameters_, t.gradients));
     t.optimiser.step(exec_, parameters_, t.gradients, *t.state);
     layer_.update(exec_, parameters_, t.tape);
   }
 
-  void results(const std::string& task, const BatchId& batch, moe::SafetensorsWriter& file) override {
-    add(file, "y", first(y_, batch));
-    if (task == "forward") return;
-    add(file, "dx", first(training_->dx, batch));
-    if (task == "backward") add_tensors(file, "gradient.", training_->gradients, layer_.shape().experts);
-    if (task == "step") add_tensors(file, "parameter.", parameters_, layer_.shape().experts);
+  void results(const Job& job, moe::SafetensorsWriter& file) override {
+    add(file, "y", first(y_, job));
+    if (job.task == "forward") return;
+    add(file, "dx", first(training_->dx, job));
+    if (job.task == "backward") add_tensors(file, "gradient.", training_->gradients, layer_.shape().experts);
+    if (job.task == "step") add_tensors(file, "parameter.", parameters_, layer_.shape().experts);
   }
 
  private:
-  static Matrix<T> first(const Matrix<T>& rows, const BatchId& batch) {
-    return Kokkos::subview(rows, std::pair(0, batch.tokens), Kokkos::ALL);
+  static Matrix<T> first(const Matrix<T>& rows, const Job& job) {
+    return Kokkos::subview(rows, std::pair(0, job.tokens), Kokkos::ALL);
   }
 
   Exec exec_;

@@ -49,22 +49,11 @@ Json machine() {
 int main(int argc, char** argv) {
   setenv("OMP_PROC_BIND", "false", 0);
   const Kokkos::ScopeGuard kokkos(argc, argv);
-  std::unique_ptr<peers::Subject> subject;
-  return peers::serve([&](const Json& question) -> Json {
-    const std::string what = question.at("do");
-    if (what == "machine") return machine();
-    if (what == "open") {
-      subject.reset();
-      const auto found = subjects.find(question.at("type"));
-      if (found == subjects.end()) throw peers::Cannot("moe has no such weights yet");
-      const moe::SafetensorsReader weights(question.at("weights").get<std::string>());
-      const moe::SafetensorsReader tokens(question.at("tokens").get<std::string>());
-      subject = found->second(question.at("sizes").get<peers::Sizes>(), weights, tokens);
-      return Json::object();
-    }
-    if (!subject) throw std::runtime_error("nothing is open");
-    if (what == "time") return peers::time(*subject, question);
-    if (what == "write") return peers::write(*subject, question);
-    throw std::runtime_error("cannot do '" + what + "'");
-  });
+  return peers::serve_subjects(machine,
+                               [](const std::string& type, const auto& sizes, const auto& weights, const auto& tokens) {
+                                 const auto found = subjects.find(type);
+                                 if (found == subjects.end())
+                                   throw peers::Cannot("moe has no weights of that type yet");
+                                 return found->second(sizes, weights, tokens);
+                               });
 }

@@ -8,6 +8,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -26,29 +28,30 @@ struct Sizes {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Sizes, experts, hidden, intermediate, top_k, tokens, batches)
 
-/// A batch: of `tokens` tokens, the `index`-th of that size.
-struct BatchId {
-  int tokens, index;
+/// What to do, in which of several ways if there are several, with which batch of that many tokens.
+struct Job {
+  std::string task, variant;
+  int tokens, batch;
 };
 
 class Subject {
  public:
   virtual ~Subject() = default;
   /// Does it; may return before the device has.
-  virtual void run(const std::string& task, const BatchId& batch) = 0;
-  /// Adds the results of the last run of that task and batch.
-  virtual void results(const std::string& task, const BatchId& batch, moe::SafetensorsWriter& file) = 0;
+  virtual void run(const Job& job) = 0;
+  /// Adds the results of that job, the last one that ran.
+  virtual void results(const Job& job, moe::SafetensorsWriter& file) = 0;
 };
 
-/// {"do": "time", "task", "tokens", "batches": [first index, ...]} -> {"seconds": [...]}. The first run of a turn finds cold caches
-/// and sleeping threads: it is not timed.
+/// {"do": "time", "task", "variant", "tokens", "batches": [index, ...]} -> {"seconds": [...]}. The first run of a turn
+/// finds cold caches and sleeping threads: it is not timed.
 inline Json time(Subject& subject, const Json& question) {
-  const std::string task = question.at("task");
   std::vector<double> seconds;
   bool warm = false;
-  for (const int index : question.at("batches")) {
+  for (const int batch : question.at("batches")) {
+    const Job job{question.at("task"), question.at("variant"), question.at("tokens"), batch};
     const auto begin = std::chrono::steady_clock::now();
-    subject.run(task, {question.at("tokens"), index});
+    subject.run(job);
     Exec().fence();
     if (warm) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     warm = true;
@@ -56,16 +59,36 @@ inline Json time(Subject& subject, const Json& question) {
   return {{"seconds", seconds}};
 }
 
-/// {"do": "write", "task", "tokens", "batch", "to"} -> {}: runs, and leaves the results in a safetensors file.
+/// {"do": "write", "task", "variant", "tokens", "batch", "to"} -> {}: runs, and leaves the results in a safetensors file.
 inline Json write(Subject& subject, const Json& question) {
-  const std::string task = question.at("task");
-  const BatchId batch{question.at("tokens"), question.at("batch")};
-  subject.run(task, batch);
+  const Job job{question.at("task"), question.at("variant"), question.at("tokens"), question.at("batch")};
+  subject.run(job);
   Exec().fence();
   moe::SafetensorsWriter file;
-  subject.results(task, batch, file);
+  subject.results(job, file);
   file.write(question.at("to").get<std::string>());
   return Json::object();
+}
+
+/// Answers until stdin ends: "machine" by what `machine()` says, "open" by what `open(type, sizes, weights, tokens)` makes.
+template <class MachineF, class OpenF>
+int serve_subjects(const MachineF& machine, const OpenF& open) {
+  std::unique_ptr<Subject> subject;
+  return serve([&](const Json& question) -> Json {
+    const std::string what = question.at("do");
+    if (what == "machine") return machine();
+    if (what == "open") {
+      subject.reset();
+      subject = open(question.at("type").get<std::string>(), question.at("sizes").get<Sizes>(),
+                     moe::SafetensorsReader(question.at("weights").get<std::string>()),
+                     moe::SafetensorsReader(question.at("tokens").get<std::string>()));
+      return Json::object();
+    }
+    if (!subject) throw std::runtime_error("nothing is open");
+    if (what == "time") return time(*subject, question);
+    if (what == "write") return write(*subject, question);
+    throw std::runtime_error("cannot do '" + what + "'");
+  });
 }
 
 /// A matrix as floats, under that name.
