@@ -14,7 +14,6 @@ import pathlib
 import platform
 import statistics
 import sys
-import time
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -62,7 +61,7 @@ class Type:
 TYPES = {
     "float32": Type(4, 2e-5, PYTORCH + ONNX + OPENBLAS),
     "bfloat16": Type(2, 2e-2, PYTORCH + ONNX),
-    "int8": Type(1 + 4 / problem.QUANTISED_BLOCK, 2e-2, QMOE[:1]),
+    "int8": Type(1 + 4 / problem.QUANTISED_BLOCK, 2e-2, QMOE[1:]),
     "int4": Type(0.5 + 4 / problem.QUANTISED_BLOCK, 2e-2, QMOE),
 }
 TRAINED = {"float32"}
@@ -72,10 +71,11 @@ TASKS = ["forward", "backward", "step"]  # each includes the one before; step: w
 # ---------------------------------------------------------------------------------------------------------- processes
 
 
-def environment(threads):
+def environment(threads, passive=False):
     """What all get alike: that many threads, their own defaults otherwise, huge pages from malloc (ours asks for them)."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS_", "OMP_", "MKL_"))}
-    return kept | {
+    waiting = {"OMP_WAIT_POLICY": "passive"} if passive else {}
+    return kept | waiting | {
         "OMP_NUM_THREADS": str(threads),
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
         "THP_MEM_ALLOC_ENABLE": "1",  # PyTorch's own allocator
@@ -86,8 +86,8 @@ def environment(threads):
 class Processes:
     """The peers that are running, each with what it has open."""
 
-    def __init__(self, build, threads):
-        self.environment, self.peers = environment(threads), {}
+    def __init__(self, build, threads, passive):
+        self.environment, self.peers = environment(threads, passive), {}
         python = lambda script: [sys.executable, str(HERE / script), str(threads)]
         self.commands = {
             "moe": [str(build / "moe_peer")],
@@ -156,7 +156,7 @@ class Comparison:
         self.open.clear()
 
     def agreeing(self, task, tokens, methods, reference, before):
-        """Those of the methods whose results agree with the reference, the first of them with how long it takes."""
+        """What the methods whose results agree with the reference differ by."""
         good = {}
         for method in methods:
             what = dict(task=task, type=self.type, tokens=tokens, method=str(method))
@@ -164,9 +164,7 @@ class Comparison:
                 if task in STEPS:  # which change the weights
                     self.run.processes.close(method.process)
                     self.open.discard(method.process)
-                begin = time.perf_counter()
                 error = disagreement(self.results(method, task, tokens), reference, before)
-                took = time.perf_counter() - begin
             except Cannot as reason:
                 self.run.note(**what, cannot=str(reason))
                 continue
@@ -184,20 +182,20 @@ class Comparison:
         seconds, ratios, estimate = collections.defaultdict(list), collections.defaultdict(list), {}
 
         def turn(method):
-            long = estimate.get(method, 1.0)
-            count = max(1, min(16, int(self.run.turn_seconds / long)))
+            """As many runs as fit into a turn, after one to warm up; a run that takes seconds needs none."""
+            fit = int(self.run.turn_seconds / estimate[method]) if method in estimate else 0
+            warm_up = estimate.get(method, 0) < 2
+            count = max(1, min(16, fit)) + warm_up
             taken = self.ask(
-                method, "time", task=task, tokens=tokens, batches=list(itertools.islice(batches, count + 1))
+                method, "time", task=task, tokens=tokens, batches=list(itertools.islice(batches, count)), warm_up=warm_up
             )["seconds"]
             estimate[method] = statistics.median(taken)
             return taken
 
-        peers = [method for method in good if method != OURS]
-        for method in good:
-            turn(method)  # unmeasured: says how many fit into a turn
-        for round_ in range(self.run.rounds):
-            for method in peers or [OURS]:
-                if method != OURS and round_ >= 3 and sum(seconds[method]) > self.run.patience:
+        peers = [method for method in good if method != OURS] or [OURS]
+        for _ in range(self.run.rounds):
+            for method in peers:
+                if sum(seconds[method]) > self.run.patience:
                     continue
                 theirs = turn(method)
                 seconds[method] += theirs
@@ -227,7 +225,7 @@ class Run:
     def __init__(self, options):
         self.folder, self.rounds = options.out, options.rounds
         self.turn_seconds, self.patience = options.turn_seconds, options.patience
-        self.processes = Processes(options.build, options.threads)
+        self.processes = Processes(options.build, options.threads, options.passive)
         self.cells, self.cannot, self.limits = [], [], []
 
     def record(self, **cell):
@@ -269,7 +267,7 @@ def compare_layer(run, options):
         plain = {name: first_and_last(name, w, sizes.experts) for name, w in load_file(weights).items()}
     for name in options.types:
         type_ = TYPES[name]
-        tasks = [task for task in options.tasks if task == "forward" or name in TRAINED]
+        tasks = [task for task in TASKS if task in options.tasks and (task == "forward" or name in TRAINED)]
         comparison = Comparison(run, name, sizes, weights, tokens, layer_work(sizes, hit, type_.bytes), type_.tolerance)
         referee = Comparison(
             run, name if name.startswith("int") else "float32", sizes, weights, tokens, None, type_.tolerance
@@ -333,9 +331,10 @@ def parse():
     p.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/peers"), help="folder for peers.json, .md and .svg")
     p.add_argument("--document", action="store_true", help="put table and plot into docs/performance.md and docs/peers.svg")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    p.add_argument("--passive", action="store_true", help="threads that wait sleep: for a machine with other work")
     p.add_argument("--rounds", type=int, default=15, help="turns that each peer takes")
     p.add_argument("--turn-seconds", type=float, default=0.4, help="how long a turn is about")
-    p.add_argument("--patience", type=float, default=40, help="seconds after which a peer takes no more than three turns")
+    p.add_argument("--patience", type=float, default=30, help="seconds of measuring after which a peer takes no more turns")
     p.add_argument("--types", type=names(TYPES), default=list(TYPES))
     p.add_argument("--tasks", type=names([*TASKS, "model"]), default=[*TASKS, "model"])
     p.add_argument("--tokens", type=numbers, default=[1, 16, 512])
@@ -363,6 +362,7 @@ def main():
         "cpu": cpu_name(),
         "system": platform.platform(),
         "threads": options.threads,
+        "waiting": "passive" if options.passive else "as each library chooses",
         "sizes": {name: getattr(options, name) for name in ("hidden", "intermediate", "experts", "top_k")},
         "fma_peak": max(limits["fma_peak"] for limits in run.limits),
         "read_bandwidth": max(limits["read_bandwidth"] for limits in run.limits),

@@ -73,7 +73,7 @@ def serve(machine, open_):
                 begin = time.perf_counter()
                 subject.run(task, variant, tokens, batch)
                 seconds.append(time.perf_counter() - begin)
-            return {"seconds": seconds[1:]}  # the first finds cold caches and sleeping threads
+            return {"seconds": seconds[question["warm_up"] :]}  # the first finds cold caches and sleeping threads
         if what == "write":
             subject.run(task, variant, tokens, question["batch"])
             save_file(subject.results(task), question["to"])

@@ -43,19 +43,18 @@ class Subject {
   virtual void results(const Job& job, moe::SafetensorsWriter& file) = 0;
 };
 
-/// {"do": "time", "task", "variant", "tokens", "batches": [index, ...]} -> {"seconds": [...]}. The first run of a turn
-/// finds cold caches and sleeping threads: it is not timed.
+/// {"do": "time", "task", "variant", "tokens", "batches": [index, ...], "warm_up"} -> {"seconds": [...]}. The first run of
+/// a turn finds cold caches and sleeping threads: where there is a warm-up, it is that, and not told.
 inline Json time(Subject& subject, const Json& question) {
   std::vector<double> seconds;
-  bool warm = false;
   for (const int batch : question.at("batches")) {
     const Job job{question.at("task"), question.at("variant"), question.at("tokens"), batch};
     const auto begin = std::chrono::steady_clock::now();
     subject.run(job);
     Exec().fence();
-    if (warm) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-    warm = true;
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
+  if (question.at("warm_up")) seconds.erase(seconds.begin());
   return {{"seconds", seconds}};
 }
 
