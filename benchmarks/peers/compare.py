@@ -1,4 +1,4 @@
-"""The driver: one layer, the same weights and tokens, ours and its peers in turn, in one run. benchmarks/peers/run starts it.
+"""One layer, the same weights and tokens, ours and its peers in turn, in one run. benchmarks/peers/run starts it.
 
 Each comparison has a reference, the eager Qwen3-MoE block of transformers in float32. Who does not agree with it is not
 timed. Then, again and again: a peer takes a turn, we take one, the next peer takes one, we take one, ..."""
@@ -72,7 +72,7 @@ TASKS = ["forward", "backward", "step"]  # each includes the one before; step: w
 
 
 def environment(threads, passive=False):
-    """What all get alike: that many threads, their own defaults otherwise, huge pages from malloc (ours asks for them)."""
+    """What all get alike: so many threads, huge pages from malloc (ours asks for them), their defaults otherwise."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS_", "OMP_", "MKL_"))}
     waiting = {"OMP_WAIT_POLICY": "passive"} if passive else {}
     return kept | waiting | {
@@ -186,9 +186,8 @@ class Comparison:
             fit = int(self.run.turn_seconds / estimate[method]) if method in estimate else 0
             warm_up = estimate.get(method, 0) < 2
             count = max(1, min(16, fit)) + warm_up
-            taken = self.ask(
-                method, "time", task=task, tokens=tokens, batches=list(itertools.islice(batches, count)), warm_up=warm_up
-            )["seconds"]
+            question = dict(task=task, tokens=tokens, batches=list(itertools.islice(batches, count)), warm_up=warm_up)
+            taken = self.ask(method, "time", **question)["seconds"]
             estimate[method] = statistics.median(taken)
             return taken
 
@@ -248,8 +247,9 @@ def layer_work(sizes, hit, bytes_):
     def work(task, tokens):
         each = sizes.weights_per_expert()
         rows, read, all_ = tokens * sizes.top_k, hit[tokens] * bytes_, sizes.experts * bytes_
-        flops, bytes_moved = {"forward": (2, read), "backward": (6, 2 * read + all_), "step": (6, 2 * read + 8 * all_)}[task]
-        return {"flops": flops * each * rows, "bytes": bytes_moved * each}
+        flops = 2 if task == "forward" else 6
+        moved = {"forward": read, "backward": 2 * read + all_, "step": 2 * read + 8 * all_}[task]
+        return {"flops": flops * each * rows, "bytes": moved * each}
 
     return work
 
@@ -325,16 +325,19 @@ def cpu_name():
 
 def parse():
     numbers = lambda text: [int(part) for part in text.split(",")]
-    names = lambda allowed: lambda text: [part for part in text.split(",") if part in allowed or sys.exit(f"no '{part}'")]
+
+    def names(allowed):
+        return lambda text: [part for part in text.split(",") if part in allowed or sys.exit(f"there is no '{part}'")]
+
     p = argparse.ArgumentParser(prog="benchmarks/peers/run", description=__doc__.splitlines()[0])
     p.add_argument("--build", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
-    p.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/peers"), help="folder for peers.json, .md and .svg")
-    p.add_argument("--document", action="store_true", help="put table and plot into docs/performance.md and docs/peers.svg")
+    p.add_argument("--out", type=pathlib.Path, default="build/peers", help="folder for peers.json, .md, .svg")
+    p.add_argument("--document", action="store_true", help="put tables and plot into docs/")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--passive", action="store_true", help="threads that wait sleep: for a machine with other work")
     p.add_argument("--rounds", type=int, default=15, help="turns that each peer takes")
     p.add_argument("--turn-seconds", type=float, default=0.4, help="how long a turn is about")
-    p.add_argument("--patience", type=float, default=30, help="seconds of measuring after which a peer takes no more turns")
+    p.add_argument("--patience", type=float, default=30, help="seconds after which a peer takes no more turns")
     p.add_argument("--types", type=names(TYPES), default=list(TYPES))
     p.add_argument("--tasks", type=names([*TASKS, "model"]), default=[*TASKS, "model"])
     p.add_argument("--tokens", type=numbers, default=[1, 16, 512])

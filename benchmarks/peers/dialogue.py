@@ -3,6 +3,7 @@
 A peer is a process of its own. It runs while it has a question to answer; otherwise it is stopped, so that its threads,
 which may well spin for their next work, take nothing from the one that is measured."""
 
+import ctypes
 import json
 import os
 import signal
@@ -15,13 +16,19 @@ class Cannot(Exception):
     """What a library does not offer: the table says why, and goes on."""
 
 
+def _end_with_the_driver():
+    """A stopped process would stay for ever where the driver is killed: Linux kills it then (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 class Peer:
     """The driver's end."""
 
     def __init__(self, command, environment):
         self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            start_new_session=True, preexec_fn=_end_with_the_driver,
+        )  # fmt: skip
         self._stop()
 
     def ask(self, do, **question):

@@ -1,5 +1,6 @@
 """ONNX Runtime's MoE and QMoE operators, behind the product that makes the router's logits. Answers compare.py."""
 
+import functools
 import os
 import sys
 import tempfile
@@ -39,36 +40,52 @@ def model_of(graph):
     return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
 
-def session(type_, sizes, weights, accuracy_level=None):
+def initialisers(type_, weights):
+    """The arrays of a layer by the names of its inputs, one at a time."""
+    yield "router", weights["router.weight"].T
+    for name, matrices in (("fc1", interleaved(weights["experts.gate_up"])), ("fc2", weights["experts.down"])):
+        if type_ == "float32":
+            yield name, matrices
+        else:
+            codes, scales = zip(*(problem.quantise(matrix, int(type_[3:])) for matrix in matrices))
+            yield name, packed(np.stack(codes), int(type_[3:]))
+            yield f"{name}_scales", np.stack(scales)
+
+
+def external(name, array, file):
+    """A tensor whose elements lie in the file: nothing is in memory twice."""
+    file.seek(-(-file.tell() // 4096) * 4096)
+    tensor = TensorProto(name=name, dims=array.shape, data_location=TensorProto.EXTERNAL)
+    tensor.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+    for key, value in dict(location="weights", offset=file.tell(), length=array.nbytes).items():
+        tensor.external_data.add(key=key, value=str(value))
+    np.ascontiguousarray(array).tofile(file)
+    return tensor
+
+
+def session(type_, sizes, path, accuracy_level=None):
     attributes = ATTRIBUTES | dict(k=sizes["top_k"])
-    gate_up, down = interleaved(weights["experts.gate_up"]), weights["experts.down"]
-    initial = {"router": np.ascontiguousarray(weights["router.weight"].T)}
     if type_ == "float32":
-        initial |= {"fc1": gate_up, "fc2": down}
         moe = helper.make_node("MoE", ["x", "logits", "fc1", "", "fc2"], ["y"], **attributes)
     else:
-        bits = int(type_[3:])
-        for name, matrices in (("fc1", gate_up), ("fc2", down)):
-            codes, scales = zip(*(problem.quantise(matrix, bits) for matrix in matrices))
-            initial |= {name: packed(np.stack(codes), bits), f"{name}_scales": np.stack(scales)}
-        attributes |= dict(expert_weight_bits=bits, block_size=problem.QUANTISED_BLOCK, weights_prepacked=0)
-        attributes |= dict(accuracy_level=accuracy_level)
-        moe = helper.make_node("QMoE", ["x", "logits", "fc1", "fc1_scales", "", "fc2", "fc2_scales"], ["y"], **attributes)
-    rows = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["tokens", sizes["hidden"]])
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "router"], ["logits"]), moe], "layer", [rows("x")], [rows("y")],
-        [onnx.numpy_helper.from_array(array, name) for name, array in initial.items()],
-    )
+        attributes |= dict(expert_weight_bits=int(type_[3:]), block_size=problem.QUANTISED_BLOCK, weights_prepacked=0)
+        inputs = ["x", "logits", "fc1", "fc1_scales", "", "fc2", "fc2_scales"]
+        moe = helper.make_node("QMoE", inputs, ["y"], **attributes, accuracy_level=accuracy_level)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.inter_op_num_threads = 1
     if os.environ.get("OMP_WAIT_POLICY") == "passive":
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "layer.onnx")
-        onnx.save(model_of(graph), path, save_as_external_data=True, location="weights", size_threshold=1024)
-        del graph
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        with open(os.path.join(folder, "weights"), "wb") as file:
+            tensors = [external(name, array, file) for name, array in initialisers(type_, load_file(path))]
+        rows = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["tokens", sizes["hidden"]])
+        logits = helper.make_node("MatMul", ["x", "router"], ["logits"])
+        graph = helper.make_graph([logits, moe], "layer", [rows("x")], [rows("y")], tensors)
+        onnx.save(model_of(graph), os.path.join(folder, "layer.onnx"))
+        return onnxruntime.InferenceSession(
+            os.path.join(folder, "layer.onnx"), options, providers=["CPUExecutionProvider"]
+        )
 
 
 def expect_bfloat16():
@@ -88,20 +105,20 @@ class Layer:
     def __init__(self, type_, sizes, weights, tokens):
         if type_ == "bfloat16":
             expect_bfloat16()
-        weights = load_file(weights)
-        levels = {"": None} if type_ == "float32" else {"float activations": 0, "int8 activations": 4}
-        self.sessions = {variant: session(type_, sizes, weights, level) for variant, level in levels.items()}
+        levels = {"": None, "float activations": 0, "int8 activations": 4}
+        self.session_of = functools.cache(lambda variant: session(type_, sizes, weights, levels[variant]))
         self.tokens = load_file(tokens)
         self.y = {n: np.zeros((n, sizes["hidden"]), np.float32) for n in sizes["tokens"]}
 
     def run(self, task, variant, tokens, batch):
         if task != "forward":
             raise Cannot("ONNX Runtime's operators have no backward pass")
-        binding = self.sessions[variant].io_binding()
+        session = self.session_of(variant)
+        binding = session.io_binding()
         binding.bind_cpu_input("x", self.tokens[f"x.{tokens}"][batch])
         y = self.y[tokens]
         binding.bind_output("y", "cpu", 0, np.float32, y.shape, y.ctypes.data)
-        self.sessions[variant].run_with_iobinding(binding)
+        session.run_with_iobinding(binding)
         self.last = y
 
     def results(self, task):

@@ -17,6 +17,10 @@ TITLES = {
 BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
 
 
+def title(task, type_):
+    return TITLES[task] + ("" if task == "model step" else f", {type_}")
+
+
 def time_of(seconds):
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
@@ -54,9 +58,11 @@ def reasons(result, task, type_):
 def markdown(result):
     s, versions = result["sizes"], result["compared"]
     lines = [
-        f"{result['date']}, {result['cpu']}, {result['threads']} threads; layer (hidden, intermediate, experts, top_k) = "
+        f"{result['date']}, {result['cpu']}, {result['threads']} threads, waiting: {result['waiting']}; "
+        "layer (hidden, intermediate, experts, top_k) = "
         f"({s['hidden']}, {s['intermediate']}, {s['experts']}, {s['top_k']}). In this run the machine reached "
-        f"{result['fma_peak'] * 1e-9:.0f} GFLOP/s of float multiply-adds and {result['read_bandwidth'] * 1e-9:.1f} GB/s of reading. "
+        f"{result['fma_peak'] * 1e-9:.0f} GFLOP/s of float multiply-adds and "
+        f"{result['read_bandwidth'] * 1e-9:.1f} GB/s of reading. "
         f"moe {versions['moe']['version']} ({versions['moe']['instructions']}, g++ {versions['moe']['compiler']}); "
         f"PyTorch {versions['PyTorch']['version']} ({versions['PyTorch']['instructions']}); "
         f"ONNX Runtime {versions['ONNX Runtime MoE']['version']}; "
@@ -68,7 +74,7 @@ def markdown(result):
     for task, type_ in keys:
         methods = groups(result).get((task, type_), {})
         tokens = sorted({n for cells in methods.values() for n in cells})
-        lines += ["", f"### {TITLES[task][0].upper()}{TITLES[task][1:]}" + ("" if task == "model step" else f", {type_}"), ""]
+        lines += ["", f"### {title(task, type_)}", ""]
         if methods:
             lines += [f"| | {' | '.join(f'T = {n}' for n in tokens)} |", "|---" * (len(tokens) + 1) + "|"]
         for method, cells in methods.items():
@@ -99,7 +105,7 @@ def plot(result, path):
             heights = [of_limit(result, cell)[0] * 100 for _, cell in at]
             axis.bar([x for x, _ in at], heights, width * 0.9, color=colours[method], label=method)
         axis.set_xticks(range(len(tokens)), [f"T = {n}" for n in tokens])
-        axis.set_title(TITLES[task] + ("" if task == "model step" else f", {type_}"), fontsize=10)
+        axis.set_title(title(task, type_), fontsize=10)
         axis.set_ylabel("% of the machine's limit")
         axis.set_ylim(bottom=0)
     handles = [plt.Rectangle((0, 0), 1, 1, color=colours[name]) for name in names]

@@ -121,7 +121,8 @@ class LanguageModel:
         layers = []
         for i in range(2):
             prefix = f"blocks.{i}."
-            of_block = {n.removeprefix(prefix + "1."): p for n, p in self.parameters.items() if n.startswith(prefix + "1.")}
+            inside = prefix + "1."
+            of_block = {n.removeprefix(inside): p for n, p in self.parameters.items() if n.startswith(inside)}
             block = make_block(variant, self.sizes, of_block)
             block.gate.register_forward_hook(lambda module, inputs, outputs: self.routed.append(outputs))
             norm = Qwen3MoeRMSNorm(self.sizes["hidden"])
