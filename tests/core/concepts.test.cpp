@@ -22,9 +22,12 @@ struct Bare {};
 
 template <class RouterT>
 constexpr bool is_router =
-    HasParameters<RouterT, Types>&& HasTape<RouterT, Types>&& HasWorkspace<RouterT, Types>&& HasSlots<RouterT, Shape>&&
-        HasMaxRows<RouterT, Shape>&& HasLimits<RouterT, Shape>&& MakesParameters<RouterT, Types>&&
-            MakesTape<RouterT, Types>&& MakesWorkspace<RouterT, Types>&& HasRoute<RouterT, Types, Inputs>;
+    HasParameters<RouterT, Types>&& HasTape<RouterT, Types>&& HasWorkspace<RouterT, Types>&& HasSlots<
+        RouterT, Shape>&& HasMaxRows<RouterT, Shape>&& HasLimits<RouterT,
+                                                                 Shape>&& MakesParameters<RouterT,
+                                                                                          Types>&& MakesTape<RouterT,
+                                                                                                             Types> &&
+    (MakesWorkspace<RouterT, Types> || MakesWorkspace<RouterT, Types, moe::Use>)&&HasRoute<RouterT, Types, Inputs>;
 template <class ExpertT>
 constexpr bool is_expert = HasParameters<ExpertT, Types>&& HasTape<ExpertT, Types>&& HasWorkspace<ExpertT, Types>&&
     HasLimits<ExpertT, Shape>&& MakesParameters<ExpertT, Types>&& MakesTape<ExpertT, Types>&&

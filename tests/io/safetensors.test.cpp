@@ -113,6 +113,8 @@ TEST_CASE("safetensors: what is no safetensors file is told apart", "[io][safete
       {"seven bytes", "1234567", "is truncated: 7 bytes"},
       {"no header", bytes_of(10), "is truncated: the header has 10 bytes, and 0 follow"},
       {"half a header", bytes_of(good.size()) + good.substr(0, 20), "is truncated: the header has"},
+      {"a header without its last byte", bytes_of(good.size()) + good.substr(0, good.size() - 1),
+       "is truncated: the header has"},
       {"a huge header", bytes_of(std::uint64_t(1) << 40) + good, "its header would have 1099511627776 bytes"},
       {"all ones", bytes_of(~std::uint64_t(0)) + good, "its header would have"},
       {"an empty header", file_of("", 0), "its header is no JSON object"},

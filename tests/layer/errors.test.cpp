@@ -47,6 +47,25 @@ TEST_CASE("errors: a choice among too few experts", "[layer][errors]") {
   CHECK_NOTHROW(make_layer(shape, Dynamic{.select = {.k = 3}}));
 }
 
+TEST_CASE("errors: an expert that cannot do with the sizes, when a block is made of it", "[layer][errors]") {
+  const moe::Shape<> shape{.experts = 3, .hidden = hidden, .intermediate = 5};
+  const moe::Mixed two{moe::Copy(), moe::of(1, moe::SwiGlu())};
+  const moe::Mixed thin{moe::of(3, moe::SwiGlu(), 0)};
+  const moe::Lora<moe::SwiGlu> rankless;
+  const auto of_two = Message("moe::Mixed: expected experts of all kinds (experts of the shape) = 3, got 2");
+  const auto of_rank = Message("moe::Lora: expected rank >= 1, got 0");
+  CHECK_THROWS_MATCHES((moe::Layer{shape, moe::SoftmaxTopK<2>(), two}), moe::Error, of_two);
+  CHECK_THROWS_MATCHES((moe::Layer{shape, moe::SoftmaxTopK<2>(), thin}), moe::Error,
+                       Message("moe::Mixed: expected intermediate of a kind >= 1, got 0"));
+  CHECK_THROWS_MATCHES((moe::Layer{shape, moe::SoftmaxTopK<2>(), rankless}), moe::Error, of_rank);
+  CHECK_THROWS_MATCHES((moe::Layer{shape, moe::SoftmaxTopK<2>(), moe::Mixed{moe::of(3, rankless)}}), moe::Error,
+                       of_rank);
+  CHECK_THROWS_MATCHES((moe::SoftMixture{shape, two}), moe::Error, of_two);
+  CHECK_THROWS_MATCHES((moe::SoftMixture{shape, rankless}), moe::Error, of_rank);
+  CHECK_THROWS_MATCHES((moe::Shared{make_layer(), rankless, 5}), moe::Error, of_rank);
+  CHECK_NOTHROW(moe::Layer{shape, moe::SoftmaxTopK<2>(), moe::Lora<moe::SwiGlu>{.rank = 2}});
+}
+
 TEST_CASE("errors: a number of tokens that is negative", "[layer][errors]") {
   const auto layer = make_layer();
   const test::Exec exec;

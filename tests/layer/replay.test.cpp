@@ -3,6 +3,7 @@
 
 #include <moe/moe.hpp>
 
+#include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_exception.hpp>
 #include <support/compare.hpp>
@@ -35,15 +36,16 @@ auto parameters_of(const LayerT& layer, int seed) {
   return p;
 }
 
-/// The choice that a server in float, with the portable engine, makes.
+/// The choice that a server in few bytes, with the portable engine, makes.
+template <class T>
 Ids recorded() {
-  const auto server = make_layer(moe::Precision<float>(), moe::PortableTeams(), moe::SoftmaxTopK<2>());
+  const auto server = make_layer(moe::Precision<T>(), moe::PortableTeams(), moe::SoftmaxTopK<2>());
   const auto p = parameters_of(server, 3);
   const test::Exec exec;
   auto workspace = server.workspace(exec, tokens, moe::Use::inference);
   const auto routing = server.make_routing(exec, tokens);
-  server.route(exec, p, test::rows<float>(test::uniform<float>(1, tokens * hidden), tokens, hidden), routing,
-               workspace);
+  const auto x = test::cast<T>(test::uniform(1, tokens * hidden));
+  server.route(exec, p, test::rows<T>(x, tokens, hidden), routing, workspace);
   const Ids ids("ids", tokens, 2);
   Kokkos::deep_copy(ids, routing.ids);
   return ids;
@@ -51,8 +53,9 @@ Ids recorded() {
 
 }  // namespace
 
-TEST_CASE("a replayed routing takes the recorded experts, with gates of this run", "[layer][replay]") {
-  const auto ids = recorded();
+TEMPLATE_TEST_CASE("a replayed routing takes the recorded experts, with gates of this run", "[layer][replay]", float,
+                   moe::bfloat16) {
+  const auto ids = recorded<TestType>();
   const auto trainer = make_layer(moe::Precision<double>(), moe::BestEngine(), moe::SoftmaxTopK<2>());
   const auto p = parameters_of(trainer, 4);  // other weights: it would choose otherwise
   const test::Exec exec;
@@ -75,8 +78,8 @@ TEST_CASE("a replayed routing takes the recorded experts, with gates of this run
   CHECK(test::to_host(z) == test::to_host(y));
 }
 
-TEST_CASE("gradients flow through a replayed routing", "[layer][replay]") {
-  const auto ids = recorded();
+TEMPLATE_TEST_CASE("gradients flow through a replayed routing", "[layer][replay]", float, moe::bfloat16) {
+  const auto ids = recorded<TestType>();
   const auto with = [&](const auto& x) { return moe::inputs(x, moe::Replay{ids}); };
   const auto check = [&](const auto& layer) {
     const auto report = test::check_gradients(layer, parameters_of(layer, 4), {.tokens = tokens, .in = hidden}, with);

@@ -10,9 +10,9 @@ auto capacity_model(const DispatcherT& dispatcher) {
 }
 
 const bool capacity[] = {
-    add("capacity by position", capacity_model(moe::Capacity<>{.factor = 0.8}), false),
+    add("capacity by position", capacity_model(moe::Capacity<>{.factor = 0.8}), {.each_token_alone = false}),
     add("capacity by gate, identity", capacity_model(moe::Capacity<moe::DropByGate, moe::PassIdentity>{.factor = 0.5}),
-        false),
+        {.each_token_alone = false}),
 };
 
 }  // namespace moe_tests

@@ -12,7 +12,8 @@ const bool routers[] = {
     add("router with groups, scaled",
         router_model(moe::Router<moe::LinearProjection<>, moe::SqrtSoftplus, moe::GroupTopK<3, 3, 2>,
                                  moe::Scaled<moe::Normalise>, moe::SelectionBias>{.weigh = {.factor = 2.5}})),
-    add("expert choice", router_model(moe::ExpertChoiceRouter{.select = {.capacity_factor = 1.5}}), false),
+    add("expert choice", router_model(moe::ExpertChoiceRouter{.select = {.capacity_factor = 1.5}}),
+        {.each_token_alone = false}),
 };
 
 }  // namespace moe_tests

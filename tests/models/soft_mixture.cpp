@@ -13,8 +13,9 @@ auto soft_model(int sequence_length, const PrecisionT& precision) {
 }
 
 const bool soft_mixture[] = {
-    add("soft mixture", soft_model(0, moe::Precision<float>{}), false),
-    add("soft mixture of sequences, two bytes", soft_model(13, moe::Precision<moe::bfloat16>{}), false),
+    add("soft mixture", soft_model(0, moe::Precision<float>{}), {.each_token_alone = false}),
+    add("soft mixture of sequences, two bytes", soft_model(13, moe::Precision<moe::bfloat16>{}),
+        {.each_token_alone = false}),
 };
 
 }  // namespace moe_tests

@@ -12,11 +12,12 @@ auto skip_model(const moe::SkipOptions& options, const PrecisionT& precision, co
 }
 
 const bool token_skip[] = {
-    add("token skip", skip_model(moe::SkipOptions{.capacity = 0.5}, moe::Precision<float>{}, moe::Sigmoid{}), false),
+    add("token skip", skip_model(moe::SkipOptions{.capacity = 0.5}, moe::Precision<float>{}, moe::Sigmoid{}),
+        {.each_token_alone = false}),
     add("token skip in sequences, two bytes",
         skip_model(moe::SkipOptions{.capacity = 0.3, .sequence_length = 11}, moe::Precision<moe::bfloat16>{},
                    moe::IdentityScore{}),
-        false),
+        {.each_token_alone = false}),
 };
 
 }  // namespace moe_tests

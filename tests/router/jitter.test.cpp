@@ -1,4 +1,8 @@
+#include <moe/dispatch/dropless.hpp>
+#include <moe/expert/null.hpp>
+#include <moe/layer/layer.hpp>
 #include <moe/router/jitter.hpp>
+#include <moe/router/masked.hpp>
 #include <moe/router/router.hpp>
 
 #include <algorithm>
@@ -89,6 +93,18 @@ TEST_CASE("Jitter: inference is that of the projection, and needs no step", "[ro
   STATIC_REQUIRE(Jittered::needs_sides);
   STATIC_REQUIRE_FALSE(Plain::needs_sides);
   STATIC_REQUIRE_FALSE(Jittered::draws_noise);
+}
+
+TEST_CASE("Jitter: a workspace for inference has no room for what only training needs", "[router][jitter]") {
+  const auto bytes = [](const auto& router, moe::Use use) {
+    const moe::Layer layer{moe::Shape<>{.experts = 5, .hidden = 64, .intermediate = 8}, router, moe::Null()};
+    return layer.workspace_bytes(test::Exec(), 300, use);
+  };
+  using Masked = moe::Router<moe::Masked<moe::Jitter<>>, moe::Softmax, moe::TopK<2>>;
+  for (const std::size_t jittered : {bytes(Jittered(), moe::Use::inference), bytes(Masked(), moe::Use::inference)}) {
+    CHECK(jittered == bytes(Plain(), moe::Use::inference));
+  }
+  CHECK(bytes(Jittered(), moe::Use::training) >= bytes(Plain(), moe::Use::training) + 2 * 300 * 64 * sizeof(float));
 }
 
 TEST_CASE("Jitter: gradients by x and the weights", "[router][jitter]") {

@@ -47,7 +47,7 @@ Result run(const std::vector<double>& x) {
     parts.routing = {arena, tokens, 2, experts, true};
     parts.routing.noise = {arena, tokens, experts};
     parts.tape = router.tape<Types>(arena, shape, tokens);
-    parts.workspace = router.workspace<Types>(arena, shape, tokens);
+    parts.workspace = router.workspace<Types>(arena, shape, tokens, moe::Use::training);
     parts.d_gates = arena.template matrix<float>(tokens, 2);
     parts.d_scores = arena.template matrix<float>(tokens, moe::padded<float>(experts));
     parts.d_logits = arena.template matrix<float>(tokens, moe::padded<float>(experts));

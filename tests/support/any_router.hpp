@@ -104,7 +104,7 @@ class RouterBench {
 
   Decision route(const std::vector<double>& x, bool training) {
     const auto in = matrix(x);
-    Run run = prepare(int(in.extent(0)));
+    Run run = prepare(int(in.extent(0)), training ? moe::Use::training : moe::Use::inference);
     if (training) {
       router_.route(run.context, parameters_, inputs(in), run.parts.routing, run.parts.tape, run.parts.workspace);
     } else {
@@ -117,7 +117,7 @@ class RouterBench {
   Values gradients(const std::vector<double>& x, const Decision& weights, bool accumulate) {
     const auto in = matrix(x);
     const int tokens = int(in.extent(0)), experts = shape_.experts;
-    Run run = prepare(tokens);
+    Run run = prepare(tokens, moe::Use::training);
     auto g = router_.template parameters<typename Types::gradients>(moe::GradientMaker(exec_), shape_);
     scatter(g, 5);
     router_.route(run.context, parameters_, inputs(in), run.parts.routing, run.parts.tape, run.parts.workspace);
@@ -169,7 +169,7 @@ class RouterBench {
     moe::Context<Types> context;
   };
 
-  Run prepare(int tokens) const {
+  Run prepare(int tokens, moe::Use use) const {
     const int experts = shape_.experts, wide = moe::padded<T>(experts);
     const auto make = [&](auto& arena) {
       Parts parts;
@@ -178,7 +178,7 @@ class RouterBench {
         if constexpr (RouterT::draws_noise) parts.routing.noise = {arena, tokens, experts};
       }
       parts.tape = router_.template tape<Types>(arena, shape_, tokens);
-      parts.workspace = router_.template workspace<Types>(arena, shape_, tokens);
+      parts.workspace = moe::detail::workspace_of<Types>(router_, arena, shape_, tokens, use);
       parts.engine = typename Types::engine(exec_, arena, router_.limits(shape_, tokens));
       parts.d_gates = arena.template matrix<T>(tokens, slots());
       parts.d_scores = arena.template matrix<T>(tokens, wide);

@@ -40,10 +40,16 @@ class Model {
   virtual void take_token(Model& other, int token) = 0;
 };
 
+/// What is not the same for all models.
+struct ModelTraits {
+  bool each_token_alone = true;   ///< a token's result is a function of the token alone: it competes for no place
+  bool infers_as_trained = true;  ///< forward gives the same with a tape and without: no noise, no plan of the batch
+  bool trains_all = true;         ///< no matrix is frozen
+};
+
 struct ModelKind {
   std::string name;
-  /// Whether a token's result is a function of the token alone: not where tokens compete for places.
-  bool each_token_alone;
+  ModelTraits traits;
   std::function<std::unique_ptr<Model>(int tokens, int max_tokens)> make;
 };
 

@@ -67,8 +67,8 @@ struct NoSides {
 };
 
 template <class BlockT, class WithT = NoSides>
-bool add(const std::string& name, const BlockT& block, bool each_token_alone = true, const WithT& with = {}) {
-  registered_models().push_back({name, each_token_alone, [block, with](int tokens, int max_tokens) {
+bool add(const std::string& name, const BlockT& block, const ModelTraits& traits = {}, const WithT& with = {}) {
+  registered_models().push_back({name, traits, [block, with](int tokens, int max_tokens) {
                                    return std::unique_ptr<Model>(new ModelOf<BlockT, decltype(with(tokens))>(
                                        block, with(tokens), tokens, max_tokens));
                                  }});

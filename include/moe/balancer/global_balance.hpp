@@ -27,8 +27,8 @@ struct GlobalBalance {
   template <class TypesT>
   using Workspace = detail::LoadBalance<typename TypesT::compute>;
   template <class TypesT, class ArenaT>
-  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_tokens) const {
-    return {arena, max_tokens, shape.experts};
+  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape&, int max_tokens) const {
+    return {arena, max_tokens};
   }
 
   template <class TypesT>

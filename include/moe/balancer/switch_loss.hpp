@@ -26,8 +26,8 @@ struct SwitchLoss {
   template <class TypesT>
   using Workspace = detail::LoadBalance<typename TypesT::compute>;
   template <class TypesT, class ArenaT>
-  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_tokens) const {
-    return {arena, max_tokens, shape.experts};
+  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape&, int max_tokens) const {
+    return {arena, max_tokens};
   }
 
   template <class TypesT>

@@ -43,7 +43,7 @@ constexpr bool router_is_complete() {
                 "moe: a router needs `parameters<TypesT>(maker, shape) const`, which makes its tensors");
   static_assert(MakesTape<RouterT, TypesT>,
                 "moe: a router needs `tape<TypesT>(arena, shape, max_tokens) const`, which makes its Tape");
-  static_assert(MakesWorkspace<RouterT, TypesT>,
+  static_assert(MakesWorkspace<RouterT, TypesT> || MakesWorkspace<RouterT, TypesT, Use>,
                 "moe: a router needs `workspace<TypesT>(arena, shape, max_tokens) const`, which makes its Workspace");
   if constexpr (!needs_sides<RouterT>()) {
     static_assert(HasRoute<RouterT, TypesT, BareInputs<TypesT>>,

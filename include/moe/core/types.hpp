@@ -38,6 +38,20 @@ struct Nothing {};
 /// What a workspace is for: one for inference leaves out the scratch of backward.
 enum class Use { training, inference };
 
+namespace detail {
+
+/// The workspace of a part of a router: some parts ask what it is for, others need the same for both.
+template <class TypesT, class PolicyT, class ArenaT>
+auto workspace_of(const PolicyT& policy, ArenaT& arena, const typename TypesT::shape& shape, int max_tokens, Use use) {
+  if constexpr (requires { policy.template workspace<TypesT>(arena, shape, max_tokens, use); }) {
+    return policy.template workspace<TypesT>(arena, shape, max_tokens, use);
+  } else {
+    return policy.template workspace<TypesT>(arena, shape, max_tokens);
+  }
+}
+
+}  // namespace detail
+
 /// How a backward pass is run.
 struct Backward {
   float loss_scale = 1;     ///< scales the balancers' gradients; dy comes scaled from the caller

@@ -171,7 +171,6 @@ class Mixed {
   }
   template <class TypesT, class ArenaT>
   Tape<TypesT> tape(ArenaT& arena, const typename TypesT::shape& shape, int max_rows) const {
-    check(shape);
     return collect<Tape<TypesT>>([&]<std::size_t I>() {
       const auto& kind = std::get<I>(kinds_);
       return kind.expert.template tape<TypesAt<I, TypesT>>(arena, kind.shape_of(shape), max_rows);
@@ -179,7 +178,6 @@ class Mixed {
   }
   template <class TypesT, class ArenaT>
   Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_rows, Use use) const {
-    check(shape);
     std::size_t most = 0;
     const auto result = collect<Workspace<TypesT>>([&]<std::size_t I>() {
       const auto& kind = std::get<I>(kinds_);

@@ -120,13 +120,14 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     Use use = Use::training;
   };
 
-  /// \throws Error if a size is not positive, or if the router cannot choose among that many experts.
+  /// \throws Error if a size is not positive, or if router or expert cannot do with these.
   explicit Layer(const ShapeT& shape, const RouterT& router = {}, const ExpertT& expert = {},
                  const BalancerT& balancer = {}, const DispatcherT& dispatcher = {}, const PrecisionT& = {},
                  const EngineT& = {})
       : shape_(shape), router_(router), expert_(expert), balancer_(balancer), dispatcher_(dispatcher) {
     detail::expect_positive(shape_);
     if constexpr (requires { router_.check(shape_); }) router_.check(shape_);
+    if constexpr (requires { expert_.check(shape_); }) expert_.check(shape_);
   }
 
   const ShapeT& shape() const { return shape_; }
@@ -329,7 +330,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     w.routing = cut_routing<ExecT>(arena, max_tokens);
     w.plan = cut_plan<ExecT>(arena, max_tokens);
     w.rows = arena.template matrix<storage>(rows, padded<storage>(shape_.hidden));
-    w.router = router_.template workspace<types>(arena, shape_, max_tokens);
+    w.router = detail::workspace_of<types>(router_, arena, shape_, max_tokens, use);
     w.experts = expert_.template workspace<types>(arena, shape_, rows, use);
     w.dispatcher = dispatcher_.template workspace<types>(arena, shape_, max_tokens, slots());
     w.max_tokens = max_tokens;

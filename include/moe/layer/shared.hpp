@@ -155,13 +155,14 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     Use use = Use::training;
   };
 
-  /// \throws Error if intermediate is not positive.
+  /// \throws Error if intermediate is not positive, or if the expert cannot do with these sizes.
   Shared(const BlockT& inner, const ExpertT& expert, int intermediate, const GateT& = {}, const EngineT& = {})
       : inner_(inner), expert_(expert) {
     shape_.hidden = inner.hidden();
     shape_.intermediate = intermediate;
     detail::expect_at_least("moe::Shared", "hidden of the block (in = out)", 1, inner.hidden());
     detail::expect_at_least("moe::Shared", "intermediate", 1, intermediate);
+    if constexpr (requires { expert_.check(shape_); }) expert_.check(shape_);
   }
 
   const BlockT& inner() const { return inner_; }

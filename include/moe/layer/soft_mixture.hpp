@@ -137,11 +137,13 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
     Use use = Use::training;
   };
 
-  /// \throws Error if a size is not positive, if the slots are not, or if they are more than an int counts.
+  /// \throws Error if a size is not positive, if the slots are not, or if they are more than an int counts; or if the
+  ///         expert cannot do with these sizes.
   explicit SoftMixture(const ShapeT& shape, const ExpertT& expert = {}, const SoftSlots& slots = {},
                        const PrecisionT& = {}, const EngineT& = {})
       : shape_(shape), expert_(expert), slots_(slots) {
     detail::expect_positive(shape_);
+    if constexpr (requires { expert_.check(shape_); }) expert_.check(shape_);
     detail::expect_at_least("moe::SoftMixture", "sequence_length", 0, slots.sequence_length);
     detail::expect_at_least("moe::SoftMixture", "slots per_expert (0: by the factor)", 0, slots.per_expert);
     if (slots.per_expert == 0) {

@@ -115,11 +115,12 @@ struct Jitter {
     return tape;
   }
   template <class TypesT, class ArenaT>
-  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_tokens) const {
+  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_tokens, Use use) const {
     Workspace<TypesT> w;
+    w.projection = detail::workspace_of<TypesT>(projection, arena, shape, max_tokens, use);
+    if (use == Use::inference) return w;
     w.x = arena.template matrix<typename TypesT::compute>(max_tokens, shape.hidden);
     w.dx = arena.template matrix<typename TypesT::compute>(max_tokens, shape.hidden);
-    w.projection = projection.template workspace<TypesT>(arena, shape, max_tokens);
     return w;
   }
 

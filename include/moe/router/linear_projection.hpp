@@ -50,7 +50,8 @@ struct LinearProjection {
     return {};
   }
   template <class TypesT, class ArenaT>
-  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_tokens) const {
+  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_tokens, Use use) const {
+    if (use == Use::inference) return {};
     return {arena, max_tokens, shape.experts};
   }
   template <class ShapeT>

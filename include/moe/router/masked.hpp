@@ -79,8 +79,8 @@ struct Masked {
     return projection.template tape<TypesT>(arena, shape, max_tokens);
   }
   template <class TypesT, class ArenaT>
-  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_tokens) const {
-    return projection.template workspace<TypesT>(arena, shape, max_tokens);
+  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_tokens, Use use) const {
+    return detail::workspace_of<TypesT>(projection, arena, shape, max_tokens, use);
   }
 
   template <class TypesT, class InputsT, class TapeT>

@@ -6,7 +6,7 @@ namespace moe {
 
 /// \file
 /// A projection makes logits out of tokens. It has Parameters, Tape and Workspace with what makes them, and limits, as
-/// every policy, and
+/// every policy (workspace may take the use as an expert's does), and
 ///
 ///     forward(context, p, inputs, routing, tape, workspace)   writes routing.logits; tape: NoTape in inference
 ///     backward(context, p, inputs, routing, tape, d_logits, dx, g, options, workspace)

@@ -209,11 +209,11 @@ struct Router {
     return projection.template tape<TypesT>(arena, shape, max_tokens);
   }
   template <class TypesT, class ArenaT>
-  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_tokens) const {
+  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_tokens, Use use) const {
     Workspace<TypesT> w;
-    w.projection = projection.template workspace<TypesT>(arena, shape, max_tokens);
+    w.projection = detail::workspace_of<TypesT>(projection, arena, shape, max_tokens, use);
     if constexpr (detail::whole_batch<SelectT>()) {
-      w.select = select.template workspace<TypesT>(arena, shape, max_tokens);
+      w.select = detail::workspace_of<TypesT>(select, arena, shape, max_tokens, use);
     }
     return w;
   }

@@ -21,7 +21,7 @@ namespace moe {
 /// batch at once says so, and is called once:
 ///
 ///     static constexpr bool whole_batch = true;
-///     template <class TypesT> struct Workspace     and workspace<TypesT>(arena, shape, max_tokens)
+///     template <class TypesT> struct Workspace     and workspace<TypesT>(arena, shape, max_tokens), or with the use behind
 ///     choose(context, routing, tape, workspace)    writes routing.ids from scores and logits; tape: NoTape in inference
 ///     int max_rows(shape, num_tokens) const        optional: the most assignments, where not all slots can be full
 ///     clip(context, routing)                       with it: empties what a replayed routing has above max_rows

@@ -168,10 +168,11 @@ struct Sinkhorn {
   template <class TypesT>
   using Workspace = detail::SinkhornState<TypesT>;
   template <class TypesT, class ArenaT>
-  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_tokens) const {
+  Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_tokens, Use use) const {
     using T = typename TypesT::compute;
     const int experts = shape.experts;
     Workspace<TypesT> state;
+    if (use == Use::inference) return state;
     state.kernel = arena.template matrix<T>(max_tokens, padded<T>(experts));
     state.tokens = arena.template vector<T>(max_tokens);
     state.experts = arena.template vector<T>(experts);
