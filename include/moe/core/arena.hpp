@@ -34,11 +34,11 @@ class Arena {
   }
   template <class T>
   Vector<T, MemoryT> vector(std::int64_t n) {
-    return {take<T>(n), std::size_t(n)};
+    return Vector<T, MemoryT>(take<T>(n), n);
   }
   template <class T>
   Matrix<T, MemoryT> matrix(std::int64_t rows, std::int64_t columns) {
-    return {take<T>(rows * columns), std::size_t(rows), std::size_t(columns)};
+    return Matrix<T, MemoryT>(take<T>(rows * columns), rows, columns);
   }
 
   /// Bytes taken so far.

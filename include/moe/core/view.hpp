@@ -4,7 +4,6 @@
 
 #include <Kokkos_Core.hpp>
 
-#include <cstddef>
 #include <type_traits>
 
 namespace moe {
@@ -19,7 +18,7 @@ namespace detail {
 
 template <class T, class MemoryT>
 Matrix<T, MemoryT> first_rows(const Matrix<T, MemoryT>& matrix, int rows) {
-  return {matrix.data(), std::size_t(rows), matrix.extent(1)};
+  return Matrix<T, MemoryT>(matrix.data(), rows, matrix.extent(1));
 }
 
 /// The user's [tokens, hidden] view as a Matrix, after the checks that can only be made where it is handed over.

@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <tuple>
@@ -61,7 +60,7 @@ struct ChosenTokens {
 
 template <class T, class MemoryT>
 Vector<T, MemoryT> first_elements(const Vector<T, MemoryT>& vector, int count) {
-  return {vector.data(), std::size_t(count)};
+  return Vector<T, MemoryT>(vector.data(), count);
 }
 
 template <class XT, class T>

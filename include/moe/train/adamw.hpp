@@ -151,7 +151,6 @@ struct AdamW {
   template <class ExecT, class ParametersT, class GradientsT>
   void step(const ExecT& exec, const ParametersT& parameters, const GradientsT& gradients, State<ExecT>& state,
             double rate) const {
-    const std::string& label = detail::kernel_label<"moe::adamw">;
     check(parameters, gradients, state);
     const double t = double(++state.steps.value);
     const double correction1 = 1 - std::pow(beta1, t), correction2 = 1 - std::pow(beta2, t);
@@ -159,6 +158,7 @@ struct AdamW {
     for_each_tensor(
         [&](const auto& p, const auto& g) {
           using T = Compute<decltype(p)>;
+          const std::string& label = detail::kernel_label<"moe::adamw">;
           const auto& m = state.template of<T>()[next.template of<T>()++];
           const double decay = p.traits.decay ? weight_decay : 0;
           T* parameter;

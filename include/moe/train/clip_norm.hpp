@@ -115,25 +115,26 @@ struct ClipNorm {
   /// \throws Error if the workspace was made for other gradients.
   template <class ExecT, class... GradientsT>
   void operator()(const ExecT& exec, const Workspace<ExecT>& workspace, const GradientsT&... gradients) const {
-    const std::string& sum_label = detail::kernel_label<"moe::clip_norm::sum">;
-    const std::string& scale_label = detail::kernel_label<"moe::clip_norm::scale">;
     detail::expect_extent("moe::ClipNorm", "blocks of the workspace", blocks(gradients...),
                           std::int64_t(workspace.partial.extent(0)));
     double* partial = workspace.partial.data();
     each(
         [&](auto* data, std::int64_t count) {
           using T = std::remove_pointer_t<decltype(data)>;
-          detail::launch(exec, sum_label, detail::num_norm_blocks(count), detail::SumSquares<T>{data, count, partial});
+          const std::string& label = detail::kernel_label<"moe::clip_norm::sum">;
+          detail::launch(exec, label, detail::num_norm_blocks(count), detail::SumSquares<T>{data, count, partial});
           partial += detail::num_norm_blocks(count);
         },
         gradients...);
+    const std::string& store_label = detail::kernel_label<"moe::clip_norm::store">;
     detail::launch(
-        exec, sum_label, 1,
+        exec, store_label, 1,
         detail::StoreNorm{workspace.partial.data(), std::int64_t(workspace.partial.extent(0)), workspace.norm.data()});
     each(
         [&](auto* data, std::int64_t count) {
           using T = std::remove_pointer_t<decltype(data)>;
-          detail::launch(exec, scale_label, detail::num_norm_blocks(count),
+          const std::string& label = detail::kernel_label<"moe::clip_norm::scale">;
+          detail::launch(exec, label, detail::num_norm_blocks(count),
                          detail::ScaleToNorm<T>{data, workspace.norm.data(), max_norm, count});
         },
         gradients...);
