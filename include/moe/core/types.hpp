@@ -12,12 +12,17 @@ struct Types {
   using exec = ExecT;
   using memory = typename ExecT::memory_space;
   using shape = ShapeT;
-  using storage = typename PrecisionT::storage;  ///< parameters and activations
+  using precision = PrecisionT;
+  using storage = typename PrecisionT::storage;  ///< activations, and parameters but for
+  using weights = typename PrecisionT::weights;  ///< the experts' matrices
   using compute = typename PrecisionT::compute;  ///< gates, scores, losses, accumulators
   using engine = EngineT;                        ///< of the grouped products
 
+  /// Whether the experts' matrices have gradients: quantised ones have not.
+  static constexpr bool trains_weights = PrecisionT::trains_weights;
+
   /// What the gradients of the parameters are made by: the same with all storage in `compute`.
-  using gradients = Types<ExecT, ShapeT, Precision<compute>, EngineT>;
+  using gradients = Types<ExecT, ShapeT, Precision<compute, compute, trains_weights>, EngineT>;
 };
 
 /// What every policy's kernels are launched with.

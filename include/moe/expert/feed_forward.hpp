@@ -135,11 +135,12 @@ struct FeedForward {
 
   template <class TypesT>
   struct Parameters {
-    using TensorT = Tensor<typename TypesT::storage, typename TypesT::memory, typename TypesT::engine::Layout>;
-    TensorT in;         ///< [experts, parts, intermediate, hidden]
-    TensorT in_bias;    ///< [experts, parts, intermediate], if there are biases
-    TensorT down;       ///< [experts, hidden, intermediate]
-    TensorT down_bias;  ///< [experts, hidden], if there are biases
+    using MatrixT = Tensor<typename TypesT::weights, typename TypesT::memory, typename TypesT::engine::Layout>;
+    using BiasesT = Tensor<typename TypesT::storage, typename TypesT::memory, typename TypesT::engine::Layout>;
+    MatrixT in;         ///< [experts, parts, intermediate, hidden]
+    BiasesT in_bias;    ///< [experts, parts, intermediate], if there are biases
+    MatrixT down;       ///< [experts, hidden, intermediate]
+    BiasesT down_bias;  ///< [experts, hidden], if there are biases
 
     template <class F, class... TreesT>
     static void for_each(F&& f, TreesT&... trees) {
@@ -165,19 +166,21 @@ struct FeedForward {
   template <class TypesT, class MakerT>
   Parameters<TypesT> parameters(const MakerT& maker, const typename TypesT::shape& shape) const {
     const int e = shape.experts, d = shape.hidden, f = shape.intermediate;
-    const auto make = [&](const std::string& name, std::vector<int> logical, MatrixExtents extents, const auto& values,
-                          TensorTraits traits) {
+    const auto make = [&]<class T>(Tensor<T, typename TypesT::memory, typename TypesT::engine::Layout>& tensor,
+                                   const std::string& name, std::vector<int> logical, MatrixExtents extents,
+                                   const auto& values, TensorTraits traits) {
       logical.insert(logical.begin(), e);
-      return maker.template make<typename TypesT::storage, typename TypesT::engine::Layout>(
-          {name.c_str(), logical, e, extents, traits}, values);
+      tensor =
+          maker.template make<T, typename TypesT::engine::Layout>({name.c_str(), logical, e, extents, traits}, values);
     };
     const std::string in = in_name;
+    const TensorTraits matrix{.trainable = TypesT::trains_weights};
     Parameters<TypesT> p;
-    p.in = make(in, with_parts({f, d}), {parts, f, d}, init, {});
-    p.down = make("down", {d, f}, {1, d, f}, detail::output_distribution(init, {1, d, f}), {});
+    make(p.in, in, with_parts({f, d}), {parts, f, d}, init, matrix);
+    make(p.down, "down", {d, f}, {1, d, f}, detail::output_distribution(init, {1, d, f}), matrix);
     if constexpr (has_bias) {
-      p.in_bias = make(in + "_bias", with_parts({f}), {parts, f, 1}, Zeros{}, {.decay = false});
-      p.down_bias = make("down_bias", {d}, {1, d, 1}, Zeros{}, {.decay = false});
+      make(p.in_bias, in + "_bias", with_parts({f}), {parts, f, 1}, Zeros{}, {.decay = false});
+      make(p.down_bias, "down_bias", {d}, {1, d, 1}, Zeros{}, {.decay = false});
     }
     return p;
   }

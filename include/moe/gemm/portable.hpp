@@ -51,7 +51,7 @@ struct ForwardChain {
     for (int d = 0; d < m.in; ++d) {
       const AccT value = scale * AccT(x[d]);
       for (int p = 0; p < PartsV; ++p) {
-        const AccT w = AccT(weights(expert)[RowMajor::offset<T>(m, p, column, d)]);
+        const AccT w = AccT(weight<RowMajor>(weights(expert), m, p, column, d));
         parts[p] = Kokkos::fma(value, w, parts[p]);
       }
     }
@@ -72,7 +72,7 @@ struct BackwardChain {
     for (int f = 0; f < m.out; ++f) {
       for (int p = 0; p < m.parts; ++p) {
         const AccT value = scale * AccT(source.row(row, p)[f]);
-        const AccT w = AccT(weights(expert)[RowMajor::offset<T>(m, p, f, column)]);
+        const AccT w = AccT(weight<RowMajor>(weights(expert), m, p, f, column));
         result[0] = Kokkos::fma(value, w, result[0]);
       }
     }
