@@ -32,6 +32,7 @@ set(MOE_HEADERS
   include/moe/core/parameters.hpp
   include/moe/core/precision.hpp
   include/moe/core/quantised.hpp
+  include/moe/core/quantised_rows.hpp
   include/moe/core/radix_select.hpp
   include/moe/core/random.hpp
   include/moe/core/reduce.hpp
@@ -70,6 +71,7 @@ set(MOE_HEADERS
   include/moe/gemm/host/codec.hpp
   include/moe/gemm/host/coded.hpp
   include/moe/gemm/host/finish.hpp
+  include/moe/gemm/host/integer.hpp
   include/moe/gemm/host/isa.hpp
   include/moe/gemm/host/leaf.hpp
   include/moe/gemm/host/pack.hpp

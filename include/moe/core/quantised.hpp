@@ -45,6 +45,7 @@ struct Code;
 template <>
 struct Code<int8> {
   static constexpr int inputs = 4, group = 0, scales = 1;
+  static constexpr float unit = 1;  ///< what every value is a multiple of
 
   MOE_INLINE static float value(std::uint32_t word, int i) { return float(std::int32_t(word << (24 - 8 * i)) >> 24); }
   MOE_INLINE static float scale(std::uint32_t word, int) { return Kokkos::bit_cast<float>(word); }
@@ -62,6 +63,7 @@ struct Code<int8> {
 template <>
 struct Code<int4> {
   static constexpr int inputs = 8, group = 32, scales = 2;
+  static constexpr float unit = 1;
 
   MOE_INLINE static float value(std::uint32_t word, int i) { return float(std::int32_t(word << (28 - 4 * i)) >> 28); }
   MOE_INLINE static float scale(std::uint32_t word, int i) { return Kokkos::bit_cast<float>(word >> 16 * i << 16); }
@@ -76,6 +78,7 @@ struct Code<int4> {
 template <>
 struct Code<mxfp4> {
   static constexpr int inputs = 8, group = 32, scales = 4;
+  static constexpr float unit = 0.5f;
 
   MOE_INLINE static float value(std::uint32_t word, int i) {
     const std::uint32_t code = word >> 4 * i & 0xf;

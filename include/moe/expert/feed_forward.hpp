@@ -2,6 +2,7 @@
 
 #include <moe/core/kernel.hpp>
 #include <moe/core/parameters.hpp>
+#include <moe/core/quantised_rows.hpp>
 #include <moe/core/types.hpp>
 #include <moe/expert/activation.hpp>
 #include <moe/expert/clamped_gated.hpp>
@@ -108,6 +109,16 @@ struct ActivateBackward {
   }
   MOE_INLINE void partial(int row, int group, ComputeT sum) const { dots(row, group) = sum; }
 };
+
+/// Rows as the matrices shall see them.
+template <class TypesT, class T, class ScaleT>
+auto product_rows(const RowSource<T, ScaleT>& rows) {
+  if constexpr (TypesT::quantises_rows) {
+    return QuantisedRows<T, ScaleT>{rows};
+  } else {
+    return rows;
+  }
+}
 
 template <class T>
 struct SetOne {
@@ -248,9 +259,9 @@ struct FeedForward {
       activate.z = in_addition.z;
     }
     in_addition.forward(context, segments, x, activate.z);
-    context.engine.forward(context.exec, in_label, segments, x, p.in.weights(), activate);
+    context.engine.forward(context.exec, in_label, segments, detail::product_rows<TypesT>(x), p.in.weights(), activate);
     down_addition.forward(context, segments, h, results);
-    context.engine.forward(context.exec, down_label, segments, h, p.down.weights(),
+    context.engine.forward(context.exec, down_label, segments, detail::product_rows<TypesT>(h), p.down.weights(),
                            detail::StoreResults<T, AddT, DownT::exists>{results, add<TypesT>(p.down_bias)});
   }
   template <class TypesT, class SourceT, class DeltaT, class GatesT, class RowsT, class GradientsT, class InT,

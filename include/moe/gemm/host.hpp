@@ -4,6 +4,7 @@
 #include <moe/core/operands.hpp>
 #include <moe/gemm/engine.hpp>
 #include <moe/gemm/host/block.hpp>
+#include <moe/gemm/host/integer.hpp>
 #include <moe/gemm/host/isa.hpp>
 #include <moe/gemm/host/rows.hpp>
 #include <moe/gemm/host/scratch.hpp>
@@ -45,6 +46,20 @@ class HostEngine {
     const bool pairs = multiplies_pairs(source, weights);
     rows(exec, label, segments, source, detail::ForwardMatrix<AccT, T>{weights, coded<T>(pairs)}, leaf(pairs),
          epilogue);
+  }
+
+  template <class T, class SourceT, class ScaleT, class EpilogueT>
+  void forward([[maybe_unused]] const ExecT& exec, [[maybe_unused]] const std::string& label, const Segments& segments,
+               [[maybe_unused]] const QuantisedRows<SourceT, ScaleT>& source,
+               [[maybe_unused]] const Weights<const T>& weights, [[maybe_unused]] const EpilogueT& epilogue) const {
+#if !defined(__CUDA_ARCH__)
+    if (segments.max_rows == 0) return;
+    detail::launch(exec, label, scratch_.concurrency,
+                   detail::MultiplyIntegers<T, SourceT, ScaleT, EpilogueT>{
+                       segments, source.rows, weights, epilogue, scratch_,
+                       detail::with_byte_leaf(isa_, detail::PickIntegerLeaf<T, SourceT>{}),
+                       detail::with_leaf(isa_, PickFinish<EpilogueT>{})});
+#endif
   }
 
   template <class T, class SourceT, class ScaleT, class EpilogueT>

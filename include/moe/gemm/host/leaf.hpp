@@ -42,10 +42,10 @@
 namespace moe::detail {
 
 /// The registers of an instruction set, and what the tiles are that fill them: `tile_rows` rows of `tile_lines` lines, or
-/// `coded_rows` where weights are decoded in registers. `terms` are the products that one multiply-add adds.
+/// `coded_rows` where weights are decoded in registers, `integer_rows` where they stay integers. `terms` are the products that one multiply-add adds.
 struct BaselineLeaf {
   static constexpr int register_bytes = 16, vector_bytes = 16;
-  static constexpr int tile_rows = 4, tile_lines = 1, coded_rows = 4, terms = 1;
+  static constexpr int tile_rows = 4, tile_lines = 1, coded_rows = 4, integer_rows = 2, terms = 1;
 
   template <class T, int N>
   struct Ops {
@@ -77,6 +77,32 @@ struct BaselineLeaf {
       for (int i = 0; i < N; ++i) v[i] = table[index[i] & 15];
     }
   };
+
+  using Bytes = Native<std::int32_t, vector_bytes / 4>;
+  /// What is added to weights of int8, so that they are what `dot_wide` wants.
+  static constexpr int byte_bias = 0;
+  /// sum += the four products of each word's bytes, w of weights and x of rows, both with a sign. The narrow one's weights
+  /// have none, and are so small that two products fit 16 bits.
+  static MOE_LEAF void dot_wide(Bytes& sum, const Bytes& w, const Bytes& x) { dot<std::int8_t>(sum, w, x); }
+  static MOE_LEAF void dot_narrow(Bytes& sum, const Bytes& w, const Bytes& x) { dot<std::uint8_t>(sum, w, x); }
+  /// For each byte the entry of its lowest four bits.
+  static MOE_LEAF void lookup_bytes(Bytes& v, const Bytes& index, const std::uint8_t (&table)[16]) {
+    std::uint8_t bytes[vector_bytes];
+    __builtin_memcpy(bytes, &index, sizeof(bytes));
+    for (std::uint8_t& byte : bytes) byte = table[byte & 15];
+    __builtin_memcpy(&v, bytes, sizeof(bytes));
+  }
+  template <class WeightT>
+  static MOE_LEAF void dot(Bytes& sum, const Bytes& w, const Bytes& x) {
+    WeightT weights[vector_bytes];
+    std::int8_t rows[vector_bytes];
+    std::int32_t sums[vector_bytes / 4];
+    __builtin_memcpy(weights, &w, sizeof(weights));
+    __builtin_memcpy(rows, &x, sizeof(rows));
+    __builtin_memcpy(sums, &sum, sizeof(sums));
+    for (int i = 0; i < vector_bytes; ++i) sums[i / 4] += std::int32_t(weights[i]) * rows[i];
+    __builtin_memcpy(&sum, sums, sizeof(sums));
+  }
 
   template <class KernelT, class ArgumentsT>
   static MOE_AS_WRITTEN void call([[maybe_unused]] const ArgumentsT& arguments) {
@@ -169,10 +195,32 @@ struct Avx2Ops<double, 4> {
 struct Avx2Leaf {
   static constexpr int register_bytes = 32, vector_bytes = 32;
   static constexpr int tile_rows = 6, tile_lines = 1;  // 12 sums, 2 weights, 1 input in 16 registers
-  static constexpr int coded_rows = 4, terms = 1;
+  static constexpr int coded_rows = 4, integer_rows = 3, terms = 1;
 
   template <class T, int N>
   using Ops = Avx2Ops<T, N>;
+
+  using Bytes = Native<std::int32_t, 8>;
+  static constexpr int byte_bias = 0;
+  static inline MOE_AVX2 void dot_wide(Bytes& sum, const Bytes& w, const Bytes& x) {
+    // |w| has no sign any more, which x takes; neither is -128, so two products fit 16 bits.
+    Bytes size, signed_x;
+    asm("vpabsb %1, %0" : "=x"(size) : "x"(w));
+    asm("vpsignb %2, %1, %0" : "=x"(signed_x) : "x"(x), "x"(w));
+    dot_narrow(sum, size, signed_x);
+  }
+  static inline MOE_AVX2 void dot_narrow(Bytes& sum, const Bytes& w, const Bytes& x) {
+    const Native<std::int16_t, 16> ones = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    Bytes pairs, words;
+    asm("vpmaddubsw %2, %1, %0" : "=x"(pairs) : "x"(w), "x"(x));
+    asm("vpmaddwd %2, %1, %0" : "=x"(words) : "x"(pairs), "x"(ones));
+    sum += words;
+  }
+  static inline MOE_AVX2 void lookup_bytes(Bytes& v, const Bytes& index, const std::uint8_t (&table)[16]) {
+    Bytes both;  // the table in each half
+    asm("vbroadcasti128 %1, %0" : "=x"(both) : "m"(table));
+    asm("vpshufb %2, %1, %0" : "=x"(v) : "x"(both), "x"(index));
+  }
 
   template <class KernelT, class ArgumentsT>
   static MOE_AVX2 void call(const ArgumentsT& arguments) {
@@ -224,6 +272,29 @@ struct Avx512Leaf {
   }
 };
 
+/// AVX-512 that adds four products of bytes at once.
+struct Avx512ByteLeaf : Avx512Leaf {
+  static constexpr int integer_rows = 6;
+  using Bytes = Native<std::int32_t, 16>;
+  static constexpr int byte_bias = 128;  // the instruction's weights have no sign
+  static inline MOE_AVX512 void dot_wide(Bytes& sum, const Bytes& w, const Bytes& x) { dot_narrow(sum, w, x); }
+  static inline MOE_AVX512 void dot_narrow(Bytes& sum, const Bytes& w, const Bytes& x) {
+    Bytes in_register = sum;  // g++ 12 keeps in memory what such text changes through a reference
+    asm("vpdpbusd %2, %1, %0" : "+v"(in_register) : "v"(w), "v"(x));
+    sum = in_register;
+  }
+  static inline MOE_AVX512 void lookup_bytes(Bytes& v, const Bytes& index, const std::uint8_t (&table)[16]) {
+    Bytes all;
+    asm("vbroadcasti32x4 %1, %0" : "=v"(all) : "m"(table));
+    asm("vpshufb %2, %1, %0" : "=v"(v) : "v"(all), "v"(index));
+  }
+
+  template <class KernelT, class ArgumentsT>
+  static MOE_AVX512 void call(const ArgumentsT& arguments) {
+    KernelT::template run<Avx512ByteLeaf>(arguments);
+  }
+};
+
 /// AVX-512 whose words are pairs of bfloat16: c + a0 b0 + a1 b1, the products in float, both added in turn with a rounding
 /// each, no subnormal numbers. Written as text, because compilers that know AVX-512 need not know this one.
 template <class T, int N>
@@ -272,6 +343,16 @@ decltype(auto) with_leaf(HostIsa isa, F&& f) {
 #if defined(MOE_X86)
   if (isa >= HostIsa::avx512) return f.template operator()<Avx512Leaf>();
   if (isa == HostIsa::avx2) return f.template operator()<Avx2Leaf>();
+#endif
+  return f.template operator()<BaselineLeaf>();
+}
+
+/// The same with the leaf that multiplies bytes.
+template <class F>
+decltype(auto) with_byte_leaf(HostIsa isa, F&& f) {
+#if defined(MOE_X86)
+  if (isa >= HostIsa::avx512_vnni) return f.template operator()<Avx512ByteLeaf>();
+  if (isa >= HostIsa::avx2) return f.template operator()<Avx2Leaf>();
 #endif
   return f.template operator()<BaselineLeaf>();
 }

@@ -15,11 +15,6 @@
 
 namespace moe::detail {
 
-struct SegmentRows {
-  Segments segments;
-  int operator()(int expert) const { return segments.end(expert) - segments.begin(expert); }
-};
-
 /// A block of lines in the form that tiles read.
 template <class T>
 struct Lines {
