@@ -31,6 +31,8 @@ set(MOE_HEADERS
   include/moe/core/operands.hpp
   include/moe/core/parameters.hpp
   include/moe/core/precision.hpp
+  include/moe/core/quantised.hpp
+  include/moe/core/quantised_rows.hpp
   include/moe/core/radix_select.hpp
   include/moe/core/random.hpp
   include/moe/core/reduce.hpp
@@ -66,7 +68,10 @@ set(MOE_HEADERS
   include/moe/gemm/epilogue.hpp
   include/moe/gemm/host.hpp
   include/moe/gemm/host/block.hpp
+  include/moe/gemm/host/codec.hpp
+  include/moe/gemm/host/coded.hpp
   include/moe/gemm/host/finish.hpp
+  include/moe/gemm/host/integer.hpp
   include/moe/gemm/host/isa.hpp
   include/moe/gemm/host/leaf.hpp
   include/moe/gemm/host/pack.hpp
@@ -76,7 +81,6 @@ set(MOE_HEADERS
   include/moe/gemm/host/tile.hpp
   include/moe/gemm/host/transpose.hpp
   include/moe/gemm/host/weights.hpp
-  include/moe/gemm/host/widen.hpp
   include/moe/gemm/linear.hpp
   include/moe/gemm/portable.hpp
   include/moe/io/checkpoint.hpp

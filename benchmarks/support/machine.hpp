@@ -69,7 +69,7 @@ struct PickFmaChains {
 
 template <class T>
 constexpr int lanes_of(HostIsa isa) {
-  return (isa == HostIsa::avx512 ? 64 : isa == HostIsa::avx2 ? 32 : 16) / int(sizeof(T));
+  return (isa >= HostIsa::avx512 ? 64 : isa == HostIsa::avx2 ? 32 : 16) / int(sizeof(T));
 }
 
 /// A thread's share of the memory, read in `streams` places at once.

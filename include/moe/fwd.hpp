@@ -14,7 +14,7 @@ template <int N>
 struct Size;
 template <int ExpertsV, int HiddenV, int IntermediateV>
 struct Shape;
-template <class StorageT>
+template <class StorageT, class WeightT, class RowT>
 struct Precision;
 struct BestEngine;
 struct PortableTeams;

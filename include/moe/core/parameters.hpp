@@ -27,14 +27,19 @@ struct TensorRequest {
 
 namespace detail {
 
+/// The initial value of an element by its position.
+template <class T, class ValuesT>
+struct InitialValue {
+  Random random;
+  ValuesT values;
+  KOKKOS_FUNCTION T operator()(std::int64_t i) const { return values.template value<T>(random, i); }
+};
+
 template <class T, class LayoutT, class ValuesT>
 struct Initialise {
   TensorAccess<T, LayoutT> access;
-  Random random;
   ValuesT values;
-  KOKKOS_FUNCTION void operator()(std::int64_t i) const {
-    access[i] = T(values.template value<compute_type<T>>(random, i));
-  }
+  KOKKOS_FUNCTION void operator()(std::int64_t i) const { access[i] = T(values(i)); }
 };
 
 }  // namespace detail
@@ -60,11 +65,18 @@ class ParameterMaker {
   Tensor<T, memory, LayoutT> make(const TensorRequest& request, InitT init) const {
     Tensor<T, memory, LayoutT> tensor(exec_, path_ + request.name, request.shape, request.count, request.extents,
                                       request.traits);
-    const auto values = detail::distribution(init, request.extents);
-    Kokkos::parallel_for("moe::initialise",
-                         Kokkos::RangePolicy<ExecT, Kokkos::IndexType<std::int64_t>>(exec_, 0, tensor.size()),
-                         detail::Initialise<T, LayoutT, std::remove_const_t<decltype(values)>>{
-                             tensor.access(), Random{seed_, stream_of(tensor.name)}, values});
+    using RangeT = Kokkos::RangePolicy<ExecT, Kokkos::IndexType<std::int64_t>>;
+    using DistributionT = decltype(detail::distribution(init, request.extents));
+    using ValuesT = detail::InitialValue<compute_type<T>, DistributionT>;
+    const ValuesT values{Random{seed_, stream_of(tensor.name)}, detail::distribution(init, request.extents)};
+    if constexpr (is_quantised_v<T>) {
+      using CodeT = detail::CodeGroups<T, LayoutT, ValuesT>;
+      Kokkos::parallel_for("moe::initialise", RangeT(exec_, 0, CodeT::items(request.count, request.extents)),
+                           CodeT{tensor.access(), values});
+    } else {
+      Kokkos::parallel_for("moe::initialise", RangeT(exec_, 0, tensor.size()),
+                           detail::Initialise<T, LayoutT, ValuesT>{tensor.access(), values});
+    }
     return tensor;
   }
 

@@ -21,19 +21,25 @@ struct TensorTraits {
   bool decay = true;      ///< whether weight decay applies (not to norms and biases)
 };
 
-/// Element access by logical position, in any layout, on host or device.
+/// Element access by logical position, in any layout, on host or device. A reference to the element; of a quantised
+/// tensor its value.
 template <class T, class LayoutT>
 struct TensorAccess {
+  using Value = std::remove_const_t<T>;
   T* data = nullptr;
   MatrixExtents extents;
 
-  KOKKOS_FUNCTION T& operator()(int expert, int part, int out, int in) const {
-    using Value = std::remove_const_t<T>;
-    return data[expert * LayoutT::template size<Value>(extents) +
-                LayoutT::template offset<Value>(extents, part, out, in)];
+  KOKKOS_FUNCTION T* matrix(int expert) const { return data + expert * LayoutT::template size<Value>(extents); }
+  KOKKOS_FUNCTION decltype(auto) operator()(int expert, int part, int out, int in) const {
+    if constexpr (is_quantised_v<Value>) {
+      return detail::weight<LayoutT>(static_cast<const Value*>(matrix(expert)), extents, part, out, in);
+    } else {
+      T& element = matrix(expert)[LayoutT::template offset<Value>(extents, part, out, in)];
+      return (element);
+    }
   }
   /// By the position in row-major order over [count, parts, out, in]: the order of files.
-  KOKKOS_FUNCTION T& operator[](std::int64_t position) const {
+  KOKKOS_FUNCTION decltype(auto) operator[](std::int64_t position) const {
     const std::int64_t row = position / extents.in;
     const int in = int(position % extents.in);
     const int out = int(row % extents.out);
@@ -105,7 +111,7 @@ class Tensor {
     if constexpr (Kokkos::SpaceAccessibility<Kokkos::HostSpace, MemoryT>::accessible) {
       detail::advise_huge_pages(storage.data(), storage.size() * sizeof(T));
     }
-    Kokkos::deep_copy(exec, storage, T(0));
+    Kokkos::deep_copy(exec, storage, T{});
     experts_ = Kokkos::View<Pointer<T>*, MemoryT>(Kokkos::view_alloc(exec, "moe::experts"), count_);
     Kokkos::parallel_for("moe::tensor", Kokkos::RangePolicy<ExecT>(exec, 0, count_),
                          detail::PointAtExperts<T, MemoryT>{experts_, storage.data(), stride});
@@ -116,25 +122,66 @@ class Tensor {
   Kokkos::View<Pointer<T>*, MemoryT> experts_;
 };
 
-/// The elements in logical order, on the host. Waits for the device.
+/// What a user sees of a tensor's elements: numbers of its type, or the values of quantised ones.
+template <class T>
+using element_value = std::conditional_t<is_quantised_v<T>, float, T>;
+
+namespace detail {
+
+/// Codes the inputs that share a scale, one work item for each group of each output of each matrix; values(position) is what
+/// they shall be, by the position in row-major order.
+template <class T, class LayoutT, class ValuesT>
+struct CodeGroups {
+  TensorAccess<T, LayoutT> access;
+  ValuesT values;
+
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+    const MatrixExtents m = access.extents;
+    const int groups = CodedPanel<T>::groups(m.in);
+    const int group = int(item % groups);
+    const std::int64_t row = item / groups;
+    const int out = int(row % m.out), part = int(row / m.out % m.parts);
+    code_group(access.matrix(int(row / m.out / m.parts)), m, part, out, group,
+               [&](int in) { return values(row * m.in + in); });
+  }
+  static std::int64_t items(int count, MatrixExtents m) {
+    return std::int64_t(count) * m.parts * m.out * CodedPanel<T>::groups(m.in);
+  }
+};
+
+template <class T>
+struct ValuesAt {
+  const T* values;
+  KOKKOS_FUNCTION float operator()(std::int64_t i) const { return float(values[i]); }
+};
+
+}  // namespace detail
+
+/// The elements in logical order, on the host; of a quantised tensor their values. Waits for the device.
 template <class T, class MemoryT, class LayoutT>
-std::vector<T> to_host(const Tensor<T, MemoryT, LayoutT>& tensor) {
+std::vector<element_value<T>> to_host(const Tensor<T, MemoryT, LayoutT>& tensor) {
   const auto mirror = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), tensor.storage);
   const TensorAccess<const T, LayoutT> access{mirror.data(), tensor.extents()};
-  std::vector<T> values(tensor.size());
+  std::vector<element_value<T>> values(tensor.size());
   for (std::int64_t i = 0; i < tensor.size(); ++i) values[i] = access[i];
   return values;
 }
 
-/// Overwrites the tensor with elements in logical order. Waits for the device.
+/// Overwrites the tensor with elements in logical order; a quantised tensor gets the nearest that it can hold. Waits for the
+/// device.
 /// \throws Error if the number of values is not the tensor's size.
 template <class T, class MemoryT, class LayoutT>
-void assign(const Tensor<T, MemoryT, LayoutT>& tensor, const std::vector<T>& values) {
+void assign(const Tensor<T, MemoryT, LayoutT>& tensor, const std::vector<element_value<T>>& values) {
   detail::expect_extent(("moe::assign(" + tensor.name + ")").c_str(), "number of values", tensor.size(),
                         std::int64_t(values.size()));
   const auto mirror = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), tensor.storage);
   const TensorAccess<T, LayoutT> access{mirror.data(), tensor.extents()};
-  for (std::int64_t i = 0; i < tensor.size(); ++i) access[i] = values[i];
+  if constexpr (is_quantised_v<T>) {
+    const detail::CodeGroups<T, LayoutT, detail::ValuesAt<float>> code{access, {values.data()}};
+    for (std::int64_t i = 0; i < code.items(tensor.count(), tensor.extents()); ++i) code(i);
+  } else {
+    for (std::int64_t i = 0; i < tensor.size(); ++i) access[i] = values[i];
+  }
   Kokkos::deep_copy(tensor.storage, mirror);
 }
 

@@ -3,6 +3,8 @@
 #include <moe/core/precision.hpp>
 #include <moe/core/view.hpp>
 
+#include <type_traits>
+
 namespace moe {
 
 /// What a block has fixed at compile time, handed to its policies as one template argument. Types and shape together
@@ -12,12 +14,19 @@ struct Types {
   using exec = ExecT;
   using memory = typename ExecT::memory_space;
   using shape = ShapeT;
-  using storage = typename PrecisionT::storage;  ///< parameters and activations
+  using precision = PrecisionT;
+  using storage = typename PrecisionT::storage;  ///< activations, and parameters but for
+  using weights = typename PrecisionT::weights;  ///< the experts' matrices
   using compute = typename PrecisionT::compute;  ///< gates, scores, losses, accumulators
   using engine = EngineT;                        ///< of the grouped products
 
+  /// Whether rows are rounded to a byte where they are multiplied with the experts' matrices in forward.
+  static constexpr bool quantises_rows = std::is_same_v<typename PrecisionT::rows, int8>;
+  /// Whether the experts' matrices have gradients: quantised ones have not.
+  static constexpr bool trains_weights = PrecisionT::trains_weights;
+
   /// What the gradients of the parameters are made by: the same with all storage in `compute`.
-  using gradients = Types<ExecT, ShapeT, Precision<compute>, EngineT>;
+  using gradients = Types<ExecT, ShapeT, detail::GradientPrecision<PrecisionT>, EngineT>;
 };
 
 /// What every policy's kernels are launched with.

@@ -2,6 +2,7 @@
 
 #include <moe/core/kernel.hpp>
 #include <moe/core/parameters.hpp>
+#include <moe/core/quantised_rows.hpp>
 #include <moe/core/types.hpp>
 #include <moe/expert/activation.hpp>
 #include <moe/expert/clamped_gated.hpp>
@@ -109,6 +110,16 @@ struct ActivateBackward {
   MOE_INLINE void partial(int row, int group, ComputeT sum) const { dots(row, group) = sum; }
 };
 
+/// Rows as the matrices shall see them.
+template <class TypesT, class T, class ScaleT>
+auto product_rows(const RowSource<T, ScaleT>& rows) {
+  if constexpr (TypesT::quantises_rows) {
+    return QuantisedRows<T, ScaleT>{rows};
+  } else {
+    return rows;
+  }
+}
+
 template <class T>
 struct SetOne {
   T* one;
@@ -135,11 +146,12 @@ struct FeedForward {
 
   template <class TypesT>
   struct Parameters {
-    using TensorT = Tensor<typename TypesT::storage, typename TypesT::memory, typename TypesT::engine::Layout>;
-    TensorT in;         ///< [experts, parts, intermediate, hidden]
-    TensorT in_bias;    ///< [experts, parts, intermediate], if there are biases
-    TensorT down;       ///< [experts, hidden, intermediate]
-    TensorT down_bias;  ///< [experts, hidden], if there are biases
+    using MatrixT = Tensor<typename TypesT::weights, typename TypesT::memory, typename TypesT::engine::Layout>;
+    using BiasesT = Tensor<typename TypesT::storage, typename TypesT::memory, typename TypesT::engine::Layout>;
+    MatrixT in;         ///< [experts, parts, intermediate, hidden]
+    BiasesT in_bias;    ///< [experts, parts, intermediate], if there are biases
+    MatrixT down;       ///< [experts, hidden, intermediate]
+    BiasesT down_bias;  ///< [experts, hidden], if there are biases
 
     template <class F, class... TreesT>
     static void for_each(F&& f, TreesT&... trees) {
@@ -165,19 +177,21 @@ struct FeedForward {
   template <class TypesT, class MakerT>
   Parameters<TypesT> parameters(const MakerT& maker, const typename TypesT::shape& shape) const {
     const int e = shape.experts, d = shape.hidden, f = shape.intermediate;
-    const auto make = [&](const std::string& name, std::vector<int> logical, MatrixExtents extents, const auto& values,
-                          TensorTraits traits) {
+    const auto make = [&]<class T>(Tensor<T, typename TypesT::memory, typename TypesT::engine::Layout>& tensor,
+                                   const std::string& name, std::vector<int> logical, MatrixExtents extents,
+                                   const auto& values, TensorTraits traits) {
       logical.insert(logical.begin(), e);
-      return maker.template make<typename TypesT::storage, typename TypesT::engine::Layout>(
-          {name.c_str(), logical, e, extents, traits}, values);
+      tensor =
+          maker.template make<T, typename TypesT::engine::Layout>({name.c_str(), logical, e, extents, traits}, values);
     };
     const std::string in = in_name;
+    const TensorTraits matrix{.trainable = TypesT::trains_weights};
     Parameters<TypesT> p;
-    p.in = make(in, with_parts({f, d}), {parts, f, d}, init, {});
-    p.down = make("down", {d, f}, {1, d, f}, detail::output_distribution(init, {1, d, f}), {});
+    make(p.in, in, with_parts({f, d}), {parts, f, d}, init, matrix);
+    make(p.down, "down", {d, f}, {1, d, f}, detail::output_distribution(init, {1, d, f}), matrix);
     if constexpr (has_bias) {
-      p.in_bias = make(in + "_bias", with_parts({f}), {parts, f, 1}, Zeros{}, {.decay = false});
-      p.down_bias = make("down_bias", {d}, {1, d, 1}, Zeros{}, {.decay = false});
+      make(p.in_bias, in + "_bias", with_parts({f}), {parts, f, 1}, Zeros{}, {.decay = false});
+      make(p.down_bias, "down_bias", {d}, {1, d, 1}, Zeros{}, {.decay = false});
     }
     return p;
   }
@@ -245,9 +259,9 @@ struct FeedForward {
       activate.z = in_addition.z;
     }
     in_addition.forward(context, segments, x, activate.z);
-    context.engine.forward(context.exec, in_label, segments, x, p.in.weights(), activate);
+    context.engine.forward(context.exec, in_label, segments, detail::product_rows<TypesT>(x), p.in.weights(), activate);
     down_addition.forward(context, segments, h, results);
-    context.engine.forward(context.exec, down_label, segments, h, p.down.weights(),
+    context.engine.forward(context.exec, down_label, segments, detail::product_rows<TypesT>(h), p.down.weights(),
                            detail::StoreResults<T, AddT, DownT::exists>{results, add<TypesT>(p.down_bias)});
   }
   template <class TypesT, class SourceT, class DeltaT, class GatesT, class RowsT, class GradientsT, class InT,

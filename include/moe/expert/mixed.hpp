@@ -62,7 +62,7 @@ struct Kind {
   template <class TypesT>
   using TypesOf =
       Types<typename TypesT::exec, typename detail::ShapeOfKind<typename TypesT::shape, CountT, IntermediateT>::type,
-            Precision<typename TypesT::storage>, typename TypesT::engine>;
+            typename TypesT::precision, typename TypesT::engine>;
 };
 
 /// So many experts of a kind: `of<60>(SwiGlu{})`, of a width of their own `of<60>(SwiGlu{}, 256)` or, static,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <moe/core/operands.hpp>
+#include <moe/core/quantised_rows.hpp>
 
 /// \file
 /// What an engine is. An engine multiplies rows that are sorted by expert with their expert's matrix, in three forms:
@@ -19,6 +20,7 @@
 ///     using Layout = Panels;                                     the storage order of its matrices
 ///     template <class ArenaT> Engine(const ExecT&, ArenaT&, EngineLimits)              scratch for products up to these
 ///     engine.forward(exec, label, segments, source, weights, epilogue)
+///     engine.forward(exec, label, segments, QuantisedRows{source}, quantised weights, epilogue)     sums of integers
 ///     engine.backward_rows(exec, label, segments, d_source, weights, epilogue)
 ///     engine.backward_weights(exec, label, segments, d_source, source, d_weights, accumulate)
 ///

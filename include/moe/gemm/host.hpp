@@ -4,6 +4,7 @@
 #include <moe/core/operands.hpp>
 #include <moe/gemm/engine.hpp>
 #include <moe/gemm/host/block.hpp>
+#include <moe/gemm/host/integer.hpp>
 #include <moe/gemm/host/isa.hpp>
 #include <moe/gemm/host/rows.hpp>
 #include <moe/gemm/host/scratch.hpp>
@@ -22,7 +23,9 @@ namespace moe {
 ///
 /// Scratch per thread: a chunk of at most 192 packed rows (2 MiB, or 64 rows where that is more), a block of lines (128 KiB)
 /// and of sums (96 KiB). It depends on limits.rows and limits.columns only. AccT is the type of the sums and of gradients;
-/// the weights have it too or have two bytes, and are then widened a block at a time.
+/// the weights have it too, or are decoded: a block at a time for many rows, in registers for few. Rows of bfloat16 times
+/// weights of bfloat16 or quantised ones are products of two terms at once on machines that have them (avx512_bf16), unless
+/// the rows have scales or an odd number of inputs; weights are then rounded to bfloat16.
 template <class ExecT, class AccT>
 class HostEngine {
   static_assert(Kokkos::SpaceAccessibility<Kokkos::HostSpace, typename ExecT::memory_space>::accessible,
@@ -40,14 +43,31 @@ class HostEngine {
   void forward(const ExecT& exec, const std::string& label, const Segments& segments,
                const RowSource<SourceT, ScaleT>& source, const Weights<const T>& weights,
                const EpilogueT& epilogue) const {
-    rows(exec, label, segments, source, detail::ForwardMatrix<AccT, T>{weights, widen<T>()}, epilogue);
+    const bool pairs = multiplies_pairs(source, weights);
+    rows(exec, label, segments, source, detail::ForwardMatrix<AccT, T>{weights, coded<T>(pairs)}, leaf(pairs),
+         epilogue);
+  }
+
+  template <class T, class SourceT, class ScaleT, class EpilogueT>
+  void forward([[maybe_unused]] const ExecT& exec, [[maybe_unused]] const std::string& label, const Segments& segments,
+               [[maybe_unused]] const QuantisedRows<SourceT, ScaleT>& source,
+               [[maybe_unused]] const Weights<const T>& weights, [[maybe_unused]] const EpilogueT& epilogue) const {
+#if !defined(__CUDA_ARCH__)
+    if (segments.max_rows == 0) return;
+    detail::launch(exec, label, scratch_.concurrency,
+                   detail::MultiplyIntegers<T, SourceT, ScaleT, EpilogueT>{
+                       segments, source.rows, weights, epilogue, scratch_,
+                       detail::with_byte_leaf(isa_, detail::PickIntegerLeaf<T, SourceT>{}),
+                       detail::with_leaf(isa_, PickFinish<EpilogueT>{})});
+#endif
   }
 
   template <class T, class SourceT, class ScaleT, class EpilogueT>
   void backward_rows(const ExecT& exec, const std::string& label, const Segments& segments,
                      const RowSource<SourceT, ScaleT>& d_source, const Weights<const T>& weights,
                      const EpilogueT& epilogue) const {
-    rows(exec, label, segments, d_source, detail::BackwardMatrix<AccT, T>{weights, widen<T>()}, epilogue);
+    rows(exec, label, segments, d_source, detail::BackwardMatrix<AccT, T>{weights, coded<T>(false)}, leaf(false),
+         epilogue);
   }
 
   template <class DeltaT, class SourceT, class ScaleT>
@@ -57,7 +77,7 @@ class HostEngine {
 #if !defined(__CUDA_ARCH__)
     detail::launch(exec, label, scratch_.concurrency,
                    detail::AccumulatePanels<AccT, DeltaT, SourceT, ScaleT>{segments, d_source, source, d_weights,
-                                                                           accumulate, scratch_, leaf()});
+                                                                           accumulate, scratch_, leaf(false)});
 #endif
   }
 
@@ -70,25 +90,43 @@ class HostEngine {
     }
   };
 
-  template <class T>
-  detail::Widen<AccT, T> widen() const {
-    if constexpr (std::is_same_v<T, AccT>) {
-      return nullptr;
+  template <class SourceT, class ScaleT, class T>
+  bool multiplies_pairs([[maybe_unused]] const RowSource<SourceT, ScaleT>& source,
+                        [[maybe_unused]] const Weights<const T>& weights) const {
+    if constexpr (std::is_same_v<SourceT, bfloat16> && (std::is_same_v<T, bfloat16> || is_quantised_v<T>)) {
+      return isa_ == HostIsa::avx512_bf16 && source.scale == nullptr && weights.extents.in % 2 == 0;
     } else {
-      return detail::with_leaf(isa_, detail::PickWiden<AccT, T>{});
+      return false;
     }
   }
-  detail::Leaf<AccT> leaf() const { return detail::with_leaf(isa_, detail::PickLeaf<AccT>{}); }
+  template <class T>
+  detail::CodedLeaf<T> coded([[maybe_unused]] bool pairs) const {
+    if constexpr (std::is_same_v<T, AccT>) {
+      return {};
+    } else if constexpr (std::is_same_v<T, half>) {
+      return detail::with_leaf(isa_, detail::PickCodedLeaf<T>{});
+    } else {
+      return pairs ? detail::with_pair_leaf(detail::PickCodedLeaf<T>{})
+                   : detail::with_leaf(isa_, detail::PickCodedLeaf<T>{});
+    }
+  }
+  detail::Leaf<AccT> leaf([[maybe_unused]] bool pairs) const {
+    if constexpr (std::is_same_v<AccT, float>) {
+      if (pairs) return detail::with_pair_leaf(detail::PickLeaf<AccT>{});
+    }
+    return detail::with_leaf(isa_, detail::PickLeaf<AccT>{});
+  }
 
   template <class SourceT, class ScaleT, class MatrixT, class EpilogueT>
   void rows(const ExecT& exec, const std::string& label, const Segments& segments,
-            const RowSource<SourceT, ScaleT>& source, const MatrixT& matrix, const EpilogueT& epilogue) const {
+            const RowSource<SourceT, ScaleT>& source, const MatrixT& matrix, const detail::Leaf<AccT>& leaf,
+            const EpilogueT& epilogue) const {
 #if !defined(__CUDA_ARCH__)  // nvcc's device pass reads this too, but knows no vectors
     if (segments.max_rows == 0) return;
     detail::launch(
         exec, label, scratch_.concurrency,
         detail::MultiplyRows<AccT, MatrixT, SourceT, ScaleT, EpilogueT>{
-            segments, source, matrix, epilogue, scratch_, leaf(), detail::with_leaf(isa_, PickFinish<EpilogueT>{})});
+            segments, source, matrix, epilogue, scratch_, leaf, detail::with_leaf(isa_, PickFinish<EpilogueT>{})});
 #endif
   }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <moe/core/macros.hpp>
+#include <moe/core/quantised_rows.hpp>
 #include <moe/gemm/engine.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -51,8 +52,43 @@ struct ForwardChain {
     for (int d = 0; d < m.in; ++d) {
       const AccT value = scale * AccT(x[d]);
       for (int p = 0; p < PartsV; ++p) {
-        const AccT w = AccT(weights(expert)[RowMajor::offset<T>(m, p, column, d)]);
+        const AccT w = AccT(weight<RowMajor>(weights(expert), m, p, column, d));
         parts[p] = Kokkos::fma(value, w, parts[p]);
+      }
+    }
+  }
+};
+
+/// The same of rows that are rounded first: a sum of integers for each group of inputs, and the chain over the groups.
+template <class T, class SourceT, class ScaleT>
+struct IntegerChain {
+  RowSource<SourceT, ScaleT> source;
+  Weights<const T> weights;
+
+  KOKKOS_FUNCTION int columns() const { return weights.extents.out; }
+  template <int PartsV, class AccT>
+  KOKKOS_FUNCTION void sum(int expert, int row, int column, AccT* parts) const {
+    using Panel = CodedPanel<T>;
+    const MatrixExtents m = weights.extents;
+    const T* const matrix = weights(expert);
+    const SourceT* const x = source.row(row);
+    for (int begin = 0; begin < m.in; begin += RowCode<T>::group) {
+      const int end = Kokkos::min(begin + RowCode<T>::group, m.in);
+      float largest = 0, poison = 0;
+      for (int d = begin; d < end; ++d) {
+        largest = Kokkos::fmax(largest, Kokkos::abs(float(x[d])));
+        poison += 0 * float(x[d]);
+      }
+      const RowScale code(largest, poison);
+      for (int p = 0; p < PartsV; ++p) {
+        std::int32_t total = 0;
+        for (int d = begin; d < end; ++d) {
+          const std::uint32_t word = load_word(matrix + Panel::word(m, p, column, Panel::line_of(m.in, d)));
+          total += integer_code<T>(word, d % Code<T>::inputs) * code(float(x[d]));
+        }
+        const std::uint32_t word = load_word(matrix + Panel::word(m, p, column, Panel::scale_line_of(m.in, begin)));
+        const float scale = Code<T>::scale(word, Panel::scale_of(m.in, begin)) * Code<T>::unit;
+        parts[p] = Kokkos::fma(float(total), scale * (code.scale * float(source.factor(row))), parts[p]);
       }
     }
   }
@@ -72,7 +108,7 @@ struct BackwardChain {
     for (int f = 0; f < m.out; ++f) {
       for (int p = 0; p < m.parts; ++p) {
         const AccT value = scale * AccT(source.row(row, p)[f]);
-        const AccT w = AccT(weights(expert)[RowMajor::offset<T>(m, p, f, column)]);
+        const AccT w = AccT(weight<RowMajor>(weights(expert), m, p, f, column));
         result[0] = Kokkos::fma(value, w, result[0]);
       }
     }
@@ -173,6 +209,13 @@ class PortableEngine {
                const RowSource<SourceT, ScaleT>& source, const Weights<const T>& weights,
                const EpilogueT& epilogue) const {
     multiply(exec, label, segments, detail::ForwardChain<T, SourceT, ScaleT>{source, weights}, epilogue);
+  }
+
+  template <class T, class SourceT, class ScaleT, class EpilogueT>
+  void forward(const ExecT& exec, const std::string& label, const Segments& segments,
+               const QuantisedRows<SourceT, ScaleT>& source, const Weights<const T>& weights,
+               const EpilogueT& epilogue) const {
+    multiply(exec, label, segments, detail::IntegerChain<T, SourceT, ScaleT>{source.rows, weights}, epilogue);
   }
 
   template <class T, class SourceT, class ScaleT, class EpilogueT>

@@ -76,11 +76,12 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
   using Scalars = std::conditional_t<is_precision_v<PrecisionT>, PrecisionT, Precision<>>;
 
  public:
+  using precision = Scalars;
   using storage = typename Scalars::storage;
   using compute = typename Scalars::compute;
 
   template <class ExecT>
-  using TypesOf = Types<ExecT, ShapeT, PrecisionT, typename EngineT::template type<ExecT, compute>>;
+  using TypesOf = Types<ExecT, ShapeT, Scalars, typename EngineT::template type<ExecT, compute>>;
 
   template <class TypesT>
   struct Tensors {

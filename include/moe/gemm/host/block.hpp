@@ -42,8 +42,9 @@ struct Block {
   std::int64_t c_row, c_line;
   bool from_zero;
   bool past_caches = false;  ///< see Tile
-  const char* ahead;         ///< [line][64 bytes of each k], a block to fetch meanwhile, or null
+  const char* ahead;         ///< [line][ahead_bytes of each k], a block to fetch meanwhile, or null
   std::int64_t ahead_line;
+  int ahead_bytes = Panels::line_bytes;
   int unit;     ///< lines that the taker gets together
   Taker taker;  ///< of `multiply`
 };
@@ -93,7 +94,7 @@ struct MultiplyKernel {
         for (int j = first; j < end; j += LeafT::tile_lines) {
           Tile<T> tile = tile_of<T, LeafT>(block, first_row, j);
           if (block.ahead != nullptr) {
-            tile.ahead_step = Panels::line_bytes / split.count;
+            tile.ahead_step = (block.ahead_bytes + split.count - 1) / split.count;
             tile.ahead = block.ahead + j * block.ahead_line + std::int64_t(t) * block.depth * tile.ahead_step;
             tile.ahead_line = tile.b_line == 0 ? 0 : block.ahead_line;
           }

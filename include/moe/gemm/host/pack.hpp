@@ -1,5 +1,6 @@
 #pragma once
 
+#include <moe/core/float16.hpp>
 #include <moe/core/operands.hpp>
 #include <moe/core/simd.hpp>
 #include <moe/gemm/host/block.hpp>
@@ -21,6 +22,12 @@ inline void transpose(Native<float, 4> (&v)[4]) {
   v[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
   v[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 }
+inline void transpose(Native<std::uint32_t, 4> (&v)[4]) {
+  Native<float, 4> f[4];
+  __builtin_memcpy(f, v, sizeof(f));
+  transpose(f);
+  __builtin_memcpy(v, f, sizeof(f));
+}
 inline void transpose(Native<double, 2> (&v)[2]) {
   const auto a = v[0], b = v[1];
   v[0] = __builtin_shufflevector(a, b, 0, 2);
@@ -32,38 +39,76 @@ inline void transpose(Native<double, 2> (&v)[2]) {
 template <class T>
 inline constexpr int quad = 16 / int(sizeof(T));
 
-/// As many rows as 16 bytes hold elements.
+/// What is packed of rows of SourceT: numbers of the type that is computed in, or words, of two bfloat16 as they lie.
 template <class T>
+inline constexpr bool is_word = std::is_same_v<T, std::uint32_t>;
+/// Numbers of a row that are packed together.
+template <class T, class SourceT>
+inline constexpr int packed_together = is_word<T> ? int(sizeof(T) / sizeof(SourceT)) : 1;
+
+#if !defined(__CUDA_ARCH__)
+/// quad<T> packed elements from element i of a row on, not yet scaled.
+template <class T, class SourceT>
+void load_quad(const SourceT* x, int i, Native<T, quad<T>>& v) {
+  if constexpr (std::is_same_v<T, SourceT> || is_word<T>) {
+    __builtin_memcpy(&v, x + i * packed_together<T, SourceT>, sizeof(v));
+  } else if constexpr (std::is_same_v<SourceT, bfloat16>) {
+    Native<std::uint16_t, quad<T>> narrow;
+    __builtin_memcpy(&narrow, x + i, sizeof(narrow));
+    v = reinterpret_cast<Native<T, quad<T>>>(__builtin_convertvector(narrow, Native<std::uint32_t, quad<T>>) << 16);
+  } else {
+    for (int j = 0; j < quad<T>; ++j) v[j] = T(x[i + j]);
+  }
+}
+#endif
+
+/// One of them, scaled; words have no scale.
+template <class T, class SourceT>
+T packed_element(const SourceT* x, int i, [[maybe_unused]] T scale) {
+  if constexpr (is_word<T>) {
+    T word;
+    __builtin_memcpy(&word, x + i * packed_together<T, SourceT>, sizeof(word));
+    return word;
+  } else {
+    return scale * T(x[i]);
+  }
+}
+
+/// As many rows as 16 bytes hold elements.
+template <class T, class SourceT>
 struct FewRows {
-  const T* x[quad<T>];
+  const SourceT* x[quad<T>];
   T scale[quad<T>];
 };
 
 /// to[i * step + r] = scale[r] * x[r][i] for i < n, while the beginnings of the rows to come are fetched.
-template <class T>
-void pack_few(const FewRows<T>& rows, const FewRows<T>& next, int n, T* to, std::int64_t step) {
+template <class T, class SourceT>
+void pack_few(const FewRows<T, SourceT>& rows, const FewRows<T, SourceT>& next, int n, T* to, std::int64_t step) {
   constexpr int width = quad<T>;
   using Memory = UnalignedNative<T, width>;
   int i = 0;
   for (; i + line<T> <= n; i += line<T>) {
     MOE_UNROLL
-    for (int r = 0; r < width; ++r) __builtin_prefetch(next.x[r] + i);
+    for (int r = 0; r < width; ++r) __builtin_prefetch(next.x[r] + i * packed_together<T, SourceT>);
     for (int part = 0; part < line<T>; part += width) {
       Native<T, width> v[width];
       MOE_UNROLL
-      for (int r = 0; r < width; ++r) v[r] = *reinterpret_cast<const Memory*>(rows.x[r] + i + part) * rows.scale[r];
+      for (int r = 0; r < width; ++r) {
+        load_quad<T>(rows.x[r], i + part, v[r]);
+        if constexpr (!is_word<T>) v[r] = v[r] * rows.scale[r];
+      }
       transpose(v);
       MOE_UNROLL
       for (int j = 0; j < width; ++j, to += step) *reinterpret_cast<Memory*>(to) = v[j];
     }
   }
   for (; i < n; ++i, to += step) {
-    for (int r = 0; r < width; ++r) to[r] = rows.scale[r] * rows.x[r][i];
+    for (int r = 0; r < width; ++r) to[r] = packed_element(rows.x[r], i, rows.scale[r]);
   }
 }
 
 /// Packs rows as [block of k][tile][k][row of the tile], which is how `multiply` walks through them: k = f * parts + p
-/// for column f of part p.
+/// for column f of part p. Words are packed of rows of one part, and k counts them.
 template <class T, class SourceT, class ScaleT>
 struct RowPacker {
   const RowSource<SourceT, ScaleT>& source;
@@ -81,7 +126,7 @@ struct RowPacker {
   /// A few rows at a time, each from its beginning to its end, which is how memory likes to be read.
   void tile(int begin, int height) const {
     int r = 0;
-    if constexpr (std::is_same_v<T, SourceT>) {
+    if constexpr (!std::is_same_v<SourceT, half>) {
       // The last ones overlap those before, rather than having code of their own.
       for (; height >= quad<T> && r < height; r += quad<T>) few(begin, height, std::min(r, height - quad<T>));
     }
@@ -102,11 +147,11 @@ struct RowPacker {
     }
   }
 
-  FewRows<T> few_rows(int first, int part, int k) const {
-    FewRows<T> few;
+  FewRows<T, SourceT> few_rows(int first, int part, int k) const {
+    FewRows<T, SourceT> few;
     for (int i = 0; i < quad<T>; ++i) {
       const int row = first_row + std::min(first + i, rows - 1);
-      few.x[i] = source.row(row, part) + k / parts;
+      few.x[i] = source.row(row, part) + k / parts * packed_together<T, SourceT>;
       few.scale[i] = T(source.factor(row));
     }
     return few;
@@ -119,7 +164,7 @@ struct RowPacker {
       for (int p = 0; p < parts; ++p) {
         const SourceT* const x = source.row(first_row + begin + r, p);
         T* at = out(begin, r, k0, k1) + p * height;
-        for (int f = k0 / parts; f < k1 / parts; ++f, at += parts * height) *at = scale * T(x[f]);
+        for (int f = k0 / parts; f < k1 / parts; ++f, at += parts * height) *at = packed_element(x, f, scale);
       }
     }
   }
@@ -129,12 +174,14 @@ struct RowPacker {
 template <class T, class SourceT>
 void copy_scaled(const SourceT* x, T scale, int n, T* to) {
   int i = 0;
-  if constexpr (std::is_same_v<T, SourceT>) {
+  if constexpr (!std::is_same_v<SourceT, half>) {
     using Memory = UnalignedNative<T, quad<T>>;
     // The last ones overlap those before.
     for (; n >= quad<T> && i < n; i += quad<T>) {
       const int at = std::min(i, n - quad<T>);
-      *reinterpret_cast<Memory*>(to + at) = *reinterpret_cast<const Memory*>(x + at) * scale;
+      Native<T, quad<T>> v;
+      load_quad<T>(x, at, v);
+      *reinterpret_cast<Memory*>(to + at) = v * scale;
     }
   }
   for (; i < n; ++i) to[i] = scale * T(x[i]);

@@ -2,23 +2,18 @@
 
 #include <moe/core/operands.hpp>
 #include <moe/gemm/host/block.hpp>
+#include <moe/gemm/host/coded.hpp>
 #include <moe/gemm/host/finish.hpp>
 #include <moe/gemm/host/pack.hpp>
 #include <moe/gemm/host/scratch.hpp>
 #include <moe/gemm/host/tasks.hpp>
 #include <moe/gemm/host/tile.hpp>
-#include <moe/gemm/host/widen.hpp>
 
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
 namespace moe::detail {
-
-struct SegmentRows {
-  Segments segments;
-  int operator()(int expert) const { return segments.end(expert) - segments.begin(expert); }
-};
 
 /// A block of lines in the form that tiles read.
 template <class T>
@@ -27,20 +22,27 @@ struct Lines {
   std::int64_t stride;
 };
 
-/// The matrix of a forward product: panels are lines already, unless they have to be widened. The depth runs over the
-/// inputs.
+/// Memory to fetch while something else is computed: of each line `bytes` for each k, the lines `line` bytes apart.
+struct Ahead {
+  const char* first = nullptr;
+  std::int64_t line = 0;
+  int bytes = 0;
+};
+
+/// The matrix of a forward product: panels are lines already, unless they have to be decoded. The depth runs over the
+/// inputs, or over pairs of them.
 template <class T, class StorageT>
 struct ForwardMatrix {
   Weights<const StorageT> weights;
-  Widen<T, StorageT> widen;
-  static constexpr bool narrow = !std::is_same_v<T, StorageT>;
-  static constexpr bool packs = narrow;
+  CodedLeaf<StorageT> coded;
+  static constexpr bool is_coded = !std::is_same_v<T, StorageT>;
+  static constexpr bool transposes = false;
   static constexpr int block_depth = detail::block_depth;
 
   int source_parts() const { return 1; }
-  int depth() const { return weights.extents.in; }
+  int depth() const { return weights.extents.in / coded.terms; }
   int columns() const { return weights.extents.out; }
-  int lines() const { return Panels::panels<T>(weights.extents); }
+  int lines() const { return Panels::panels<StorageT>(weights.extents); }
 
   /// Lines from `first_line` on, from depth k0 on, as they are stored.
   Lines<StorageT> stored(int expert, int first_line, int k0) const {
@@ -49,14 +51,21 @@ struct ForwardMatrix {
   }
   Lines<T> block(const Leaf<T>&, int expert, int first_line, [[maybe_unused]] int lines, int k0,
                  [[maybe_unused]] int k1, [[maybe_unused]] T* scratch) const {
-    const Lines<StorageT> from = stored(expert, first_line, k0);
-    if constexpr (narrow) {
-      const std::int64_t elements = std::int64_t(k1 - k0) * line<T>;
-      widen({from.first, from.stride, lines, elements, scratch});
-      return {scratch, elements};
+    if constexpr (is_coded) {
+      const std::int64_t to_line = std::int64_t(k1 - k0) * line<T>;
+      coded.decode({weights(expert), weights.extents.in, first_line, lines, k0 * coded.terms, k1 * coded.terms, scratch,
+                    to_line});
+      return {scratch, to_line};
     } else {
-      return from;
+      return stored(expert, first_line, k0);
     }
+  }
+  Ahead ahead(int expert, int first_line, int k0) const {
+    const std::int64_t panel =
+        Panels::size<StorageT>({1, Panels::line<StorageT>, weights.extents.in}) * sizeof(StorageT);
+    const int bytes = int(panel * coded.terms / std::max(weights.extents.in, 1));
+    return {reinterpret_cast<const char*>(weights(expert)) + first_line * panel + std::int64_t(k0) * bytes, panel,
+            bytes};
   }
 };
 
@@ -64,9 +73,9 @@ struct ForwardMatrix {
 template <class T, class StorageT>
 struct BackwardMatrix {
   Weights<const StorageT> weights;
-  Widen<T, StorageT> widen;
-  static constexpr bool narrow = !std::is_same_v<T, StorageT>;
-  static constexpr bool packs = true;
+  CodedLeaf<StorageT> coded;
+  static constexpr bool is_coded = !std::is_same_v<T, StorageT>;
+  static constexpr bool transposes = true;
   /// As many panels as lines, so that each line that is computed has a panel to fetch ahead.
   static constexpr int block_depth = group_lines * line<T>;
 
@@ -80,26 +89,28 @@ struct BackwardMatrix {
     return {weights(expert) + k0 / line<T> * stride + std::int64_t(first_line) * line<T> * line<T>, stride};
   }
   Lines<T> block(const Leaf<T>& leaf, int expert, int first_line, int lines, int k0, int k1, T* scratch) const {
-    const int depth = k1 - k0;
+    const int depth = k1 - k0, parts = weights.extents.parts, first_input = first_line * line<T>;
     const std::int64_t to_line = std::int64_t(depth) * line<T>;
-    if constexpr (std::is_same_v<T, StorageT>) {
+    if constexpr (!is_coded) {
       const Lines<T> from = stored(expert, first_line, k0);
       leaf.transpose(
-          {from.first, from.stride, weights.extents.parts, inputs_from(first_line), depth, lines, to_line, scratch});
+          {from.first, from.stride, parts, weights.extents.in - first_input, depth, lines, to_line, scratch});
     } else {
       T wide[group_lines * line<T> * line<T>];  // one panel's part
+      const int inputs = std::min(weights.extents.in - first_input, lines * line<T>);
       for (int k = 0; k < depth; k += line<T>) {
-        const int inputs = std::min(inputs_from(first_line), lines * line<T>);
-        widen({stored(expert, first_line, k0 + k).first, 0, 1, std::int64_t(inputs) * line<T>, wide});
-        leaf.transpose({wide, 0, weights.extents.parts, inputs, std::min(line<T>, depth - k), lines, to_line,
+        coded.decode(
+            {weights(expert), weights.extents.in, (k0 + k) / line<T>, 1, first_input, first_input + inputs, wide, 0});
+        leaf.transpose({wide, 0, parts, inputs, std::min(line<T>, depth - k), lines, to_line,
                         scratch + std::int64_t(k) * line<T>});
       }
     }
     return {scratch, to_line};
   }
-
- private:
-  int inputs_from(int first_line) const { return weights.extents.in - first_line * line<T>; }
+  Ahead ahead(int expert, int first_line, int k0) const {
+    const Lines<StorageT> lines = stored(expert, first_line, k0);
+    return {reinterpret_cast<const char*>(lines.first), lines.stride * std::int64_t(sizeof(T)), Panels::line_bytes};
+  }
 };
 
 /// One thread's share of `rows times matrix, to the epilogue`: forward and backward_rows.
@@ -136,17 +147,27 @@ struct MultiplyRows {
     return int(std::clamp<std::int64_t>(fit, 1, chunk_rows));
   }
   /// One tile reads a panel only once: there is no point in cutting it into blocks.
-  bool streams(const Task& task) const { return !MatrixT::packs && task.end - task.begin <= leaf.tile_rows; }
+  bool streams(const Task& task) const {
+    const int most = MatrixT::is_coded ? matrix.coded.stream_rows : leaf.tile_rows;
+    return !MatrixT::transposes && task.end - task.begin <= most;
+  }
   int block_of(const Task& task) const { return streams(task) ? matrix.depth() : MatrixT::block_depth; }
 
   void pack(const ThreadScratch& mine, const Task& task) const {
-    RowPacker<T, SourceT, ScaleT>{source,
-                                  matrix.source_parts(),
-                                  segments.begin(task.expert) + task.begin,
-                                  task.end - task.begin,
-                                  matrix.depth(),
-                                  block_of(task),
-                                  mine.as<T>(mine.rows)}(leaf.tile_rows);
+    if constexpr (std::is_same_v<SourceT, bfloat16> && MatrixT::is_coded) {
+      if (matrix.coded.terms == 2) return pack_as<std::uint32_t>(mine, task);
+    }
+    pack_as<T>(mine, task);
+  }
+  template <class PackedT>
+  void pack_as(const ThreadScratch& mine, const Task& task) const {
+    RowPacker<PackedT, SourceT, ScaleT>{source,
+                                        matrix.source_parts(),
+                                        segments.begin(task.expert) + task.begin,
+                                        task.end - task.begin,
+                                        matrix.depth(),
+                                        block_of(task),
+                                        mine.as<PackedT>(mine.rows)}(leaf.tile_rows);
   }
 
   void run(const ThreadScratch& mine, const Task& task, const Task& next, int group) const {
@@ -159,6 +180,13 @@ struct MultiplyRows {
     using Kernel = FinishKernel<T, EpilogueT>;
     const Taker taker{&results, finish, Kernel::prepares ? &Kernel::prepare : nullptr};
     if (depth == 0) std::fill_n(sums, rows * sums_row, T(0));
+    if constexpr (MatrixT::is_coded && !MatrixT::transposes) {
+      if (depth > 0 && streams(task)) {
+        matrix.coded.stream({mine.as<T>(mine.rows), matrix.weights(task.expert), matrix.weights.extents.in, first_line,
+                             lines, rows, sums, sums_row});
+        return finish(&results, 0, rows, 0, lines);
+      }
+    }
     for (int k0 = 0; k0 < depth; k0 += block) {
       const int k1 = std::min(k0 + block, depth);
       const Lines<T> b = matrix.block(leaf, task.expert, first_line, lines, k0, k1, mine.as<T>(mine.lines));
@@ -175,24 +203,18 @@ struct MultiplyRows {
                                                      .c_line = line<T>,
                                                      .from_zero = k0 == 0,
                                                      .ahead = ahead.first,
-                                                     .ahead_line = ahead.stride,
+                                                     .ahead_line = ahead.line,
+                                                     .ahead_bytes = ahead.bytes,
                                                      .unit = complete ? unit : 1,
                                                      .taker = complete ? taker : Taker{}});
     }
     if (depth == 0 || streams(task)) finish(&results, 0, rows, 0, lines);
   }
 
-  struct Ahead {
-    const char* first = nullptr;
-    std::int64_t stride = 0;
-  };
-
   /// What the tiles fetch while they compute: the next block of the same lines, or the first of the next task.
-  Ahead ahead_of(const Task& task, int group, int k) const {
-    // What is widened is read in a pass of its own, in the order in which it is stored.
-    if (!task || MatrixT::narrow) return {};
-    const auto lines = matrix.stored(task.expert, task.group * group, k);
-    return {reinterpret_cast<const char*>(lines.first), lines.stride * std::int64_t(sizeof(T))};
+  Ahead ahead_of([[maybe_unused]] const Task& task, [[maybe_unused]] int group, [[maybe_unused]] int k) const {
+    if (!task || (MatrixT::transposes && MatrixT::is_coded)) return {};
+    return matrix.ahead(task.expert, task.group * group, k);
   }
 };
 

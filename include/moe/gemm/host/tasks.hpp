@@ -18,6 +18,11 @@ struct Task {
   bool same_rows(const Task& other) const { return expert == other.expert && chunk == other.chunk; }
 };
 
+struct SegmentRows {
+  Segments segments;
+  int operator()(int expert) const { return segments.end(expert) - segments.begin(expert); }
+};
+
 /// The counters by which threads share the tasks of a product. Zero between products: the last thread to finish sees to
 /// it, so that a product needs no launch of its own to start with.
 struct TaskCounters {
