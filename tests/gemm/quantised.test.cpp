@@ -36,9 +36,9 @@ struct Shape {
 };
 
 const std::vector<Shape> shapes = {
-    {{1, 1, 1}, {1}},         {{1, 17, 33}, {3, 0, 14, 1}}, {{1, 40, 300}, {13, 2}},   {{1, 16, 256}, {0, 40}},
-    {{1, 139, 31}, {1, 1}},   {{1, 64, 128}, {7, 1, 20}},   {{1, 33, 514}, {2, 5, 1}}, {{1, 200, 64}, {4}},
-    {{1, 300, 1030}, {6, 8}},
+    {{1, 1, 1}, {1}},          {{1, 17, 33}, {3, 0, 14, 1}}, {{1, 40, 300}, {13, 2}},
+    {{1, 16, 256}, {0, 40}},   {{1, 139, 31}, {1, 1}},       {{1, 64, 128}, {7, 1, 20}},
+    {{1, 33, 514}, {2, 5, 1}}, {{1, 200, 64}, {4}},          {{1, 300, 1030}, {6, 8}},
 };
 
 enum class Rows { exact, rounded };
@@ -171,7 +171,8 @@ TEMPLATE_TEST_CASE("Pairs of bfloat16 are products in float", "[gemm][quantised]
           for (int in = 0; in < shape.m.in; ++in) {
             const double weight = float(moe::bfloat16(float(w[(e * shape.m.out + out) * shape.m.in + in])));
             // With an odd number of inputs weights are not rounded.
-            const double used = shape.m.in % 2 == 0 ? weight : double(float(w[(e * shape.m.out + out) * shape.m.in + in]));
+            const double used =
+                shape.m.in % 2 == 0 ? weight : double(float(w[(e * shape.m.out + out) * shape.m.in + in]));
             const double term = float(moe::bfloat16(x[std::int64_t(row) * shape.m.in + in])) * used;
             sum += term;
             size += std::abs(term);
@@ -208,8 +209,8 @@ TEMPLATE_TEST_CASE("A row alone has the bits that it has among others", "[gemm][
   }
 }
 
-TEMPLATE_TEST_CASE("Rows of a byte: a NaN or an infinity spoils its own row alone; zeros are zeros", "[gemm][quantised]",
-                   moe::int8, moe::int4, moe::mxfp4) {
+TEMPLATE_TEST_CASE("Rows of a byte: a NaN or an infinity spoils its own row alone; zeros are zeros",
+                   "[gemm][quantised]", moe::int8, moe::int4, moe::mxfp4) {
   const Shape shape{{1, 20, 300}, {4}};
   auto x = tokens(shape);
   x[1 * 300 + 290] = std::numeric_limits<double>::quiet_NaN();
