@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 /// Two times x + mixture(norm(x)), and a norm.
@@ -20,28 +21,37 @@ inline auto make_blocks(const ModelShape& shape) {
 
 /// The logits of the next byte from the bytes before it: their embeddings side by side, projected to one token, through
 /// the blocks. Made of blocks, it is used like one; only that its input is ids, [tokens, context].
-class LanguageModel : public moe::Block<LanguageModel> {
+template <class BlocksT>
+class LanguageModelOf : public moe::Block<LanguageModelOf<BlocksT>> {
  public:
   static constexpr int alphabet = 256;
 
   using Embedding = moe::Embedding<>;
   using Linear = moe::Linear<>;
-  using Blocks = decltype(make_blocks(ModelShape{}));
+  using Blocks = BlocksT;
 
-  LanguageModel(const ModelShape& shape, int context)
+  LanguageModelOf(const ModelShape& shape, int context) : LanguageModelOf(shape, context, make_blocks(shape)) {}
+  LanguageModelOf(const ModelShape& shape, int context, const Blocks& blocks)
       : shape_(shape),
+        context_(context),
         embedding_(alphabet, shape.embedding, context),
         projection_(context * shape.embedding, shape.hidden),
-        blocks_(make_blocks(shape)),
+        blocks_(blocks),
         head_(shape.hidden, alphabet) {}
 
   const ModelShape& shape() const { return shape_; }
+  /// For moe::quantised.
+  template <class WeightT>
+  auto with_weights() const {
+    const auto blocks = moe::quantised<WeightT>(blocks_);
+    return LanguageModelOf<std::decay_t<decltype(blocks)>>(shape_, context_, blocks);
+  }
 
   template <class ExecT>
   struct Parameters {
     Embedding::Parameters<ExecT> embedding;
     Linear::Parameters<ExecT> projection;
-    Blocks::Parameters<ExecT> blocks;
+    typename Blocks::template Parameters<ExecT> blocks;
     Linear::Parameters<ExecT> head;
 
     template <class F, class... TreesT>
@@ -69,7 +79,7 @@ class LanguageModel : public moe::Block<LanguageModel> {
   struct Tape {
     Embedding::Tape<ExecT> embedding;
     Linear::Tape<ExecT> projection;
-    Blocks::Tape<ExecT> blocks;
+    typename Blocks::template Tape<ExecT> blocks;
     Linear::Tape<ExecT> head;
     Between<ExecT> between;
   };
@@ -77,7 +87,7 @@ class LanguageModel : public moe::Block<LanguageModel> {
   struct Workspace {
     Embedding::Workspace<ExecT> embedding;
     Linear::Workspace<ExecT> projection;
-    Blocks::Workspace<ExecT> blocks;
+    typename Blocks::template Workspace<ExecT> blocks;
     Linear::Workspace<ExecT> head;
     Between<ExecT> between;
   };
@@ -151,11 +161,14 @@ class LanguageModel : public moe::Block<LanguageModel> {
   }
 
   ModelShape shape_;
+  int context_;
   Embedding embedding_;
   Linear projection_;
   Blocks blocks_;
   Linear head_;
 };
+
+using LanguageModel = LanguageModelOf<decltype(make_blocks(ModelShape{}))>;
 
 /// Numbers that a model has, and those that one token meets: of the experts' only its top_k experts'.
 struct ParameterCount {

@@ -64,9 +64,12 @@ class Batch {
 };
 
 /// A model in use: how well it predicts a text, and what it writes.
+template <class ModelT = LanguageModel>
 class Predictor {
  public:
-  Predictor(const Exec& exec, const LanguageModel& model, int max_tokens = 1024)
+  using Parameters = typename ModelT::template Parameters<Exec>;
+
+  Predictor(const Exec& exec, const ModelT& model, int max_tokens = 1024)
       : exec_(exec),
         model_(model),
         workspace_(model.workspace(exec, max_tokens, moe::Use::inference)),
@@ -122,7 +125,7 @@ class Predictor {
   }
 
   Exec exec_;
-  LanguageModel model_;
+  ModelT model_;
   moe::CrossEntropy cross_entropy_;
   decltype(model_.workspace(exec_, 0)) workspace_;
   decltype(cross_entropy_.workspace(exec_, 0)) loss_;

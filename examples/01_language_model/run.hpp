@@ -151,7 +151,11 @@ class Run {
   /// The parameters alone, for whoever uses the model; read into a fresh one, they must predict the same.
   void save_and_read_back(const Exec& exec, const Trainer& trainer, const Result& result) const {
     const auto file = out_ / (result.name + ".safetensors");
-    moe::save(file, {{"shape", nlohmann::json(result.shape).dump()}}, trainer.parameters());
+    moe::save(file,
+              {{"shape", nlohmann::json(result.shape).dump()},
+               {"setup", nlohmann::json(setup_).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)},
+               {"text_digest", std::to_string(text_.digest())}},
+              trainer.parameters());
     const LanguageModel fresh(result.shape, context_bytes);
     const auto parameters = fresh.parameters(exec, setup_.settings.seed + 1);
     moe::load(file, parameters);

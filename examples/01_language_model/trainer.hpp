@@ -69,7 +69,7 @@ class Trainer {
 
   const LanguageModel& model() const { return model_; }
   const Parameters& parameters() const { return parameters_; }
-  Predictor& predictor() { return predictor_; }
+  Predictor<>& predictor() { return predictor_; }
   const std::vector<Record>& records() const { return records_; }
   int steps_done() const { return int(optimiser_state_.steps.value); }
   bool done() const { return steps_done() >= settings_.steps; }
@@ -169,7 +169,7 @@ class Trainer {
   Matrix<float> logits_;
   Shuffled order_;
   std::vector<std::uint32_t> positions_;
-  Predictor predictor_;
+  Predictor<> predictor_;
   std::vector<std::uint32_t> few_held_out_;
 
   std::vector<Record> records_;

@@ -105,6 +105,9 @@ struct QuantisationError {
 
 namespace detail {
 
+/// The larger one; NaN if one of them is.
+KOKKOS_INLINE_FUNCTION double larger(double a, double b) { return b > a || b != b ? b : a; }
+
 /// Sums over the inputs of one output.
 struct RowError {
   double squares = 0, errors = 0, largest = 0;
@@ -123,7 +126,7 @@ struct SumRowErrors {
       const double w = from(matrix, part, out, in), error = Kokkos::abs(double(to(matrix, part, out, in)) - w);
       sum.squares += w * w;
       sum.errors += error * error;
-      if (!(error <= sum.largest)) sum.largest = error;  // NaN comes, and stays
+      sum.largest = larger(sum.largest, error);
     }
     sums(row) = sum;
   }
@@ -155,7 +158,7 @@ std::vector<QuantisationError> quantisation_error(const ExecT& exec, const FromT
         for (std::int64_t row = 0; row < rows; ++row) {
           sum.squares += host(row).squares;
           sum.errors += host(row).errors;
-          if (!(host(row).largest <= sum.largest)) sum.largest = host(row).largest;
+          sum.largest = detail::larger(sum.largest, host(row).largest);
         }
         const double n = double(a.size()), rms = std::sqrt(sum.squares / n);
         const auto relative = [&](double error) { return error == 0 ? 0 : error / rms; };
@@ -177,7 +180,7 @@ inline QuantisationError overall(const std::vector<QuantisationError>& errors) {
     bits += n * e.bits_per_weight;
     squares += n * e.rms * e.rms;
     lost += n * error * error;
-    if (const double max = e.relative_max == 0 ? 0 : e.relative_max * e.rms; !(max <= largest)) largest = max;
+    largest = detail::larger(largest, e.relative_max == 0 ? 0 : e.relative_max * e.rms);
   }
   if (all.weights == 0) return all;
   const double n = double(all.weights);

@@ -1,0 +1,11 @@
+// Layers with weights of two bytes under rows of float, and the other way round.
+
+#include <support/quantised.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+TEST_CASE("a layer with weights in bfloat16", "[layer][quantised]") { test::coded::check_float_rows<moe::bfloat16>(); }
+TEST_CASE("a layer with weights in half", "[layer][quantised]") { test::coded::check_float_rows<moe::half>(); }
+TEST_CASE("a layer in bfloat16 with weights in float", "[layer][quantised]") {
+  test::coded::check_two_byte_rows<moe::bfloat16, float>();
+}
