@@ -6,9 +6,9 @@
 
 struct Options {
   Setup setup;
-  std::filesystem::path out;     ///< where the report and the parameters go
-  std::filesystem::path resume;  ///< the state of a stopped run; empty: begin one
-  int stop_after = 0;            ///< steps; 0: at the end
+  std::filesystem::path out;       ///< where the report and the parameters go
+  std::filesystem::path resume;    ///< the state of a stopped run; empty: begin one
+  int stop_after = 0;              ///< steps; 0: at the end
   std::filesystem::path quantise;  ///< a trained model to quantise, instead of training one; empty: train
 };
 

@@ -17,8 +17,9 @@
 namespace {
 
 template <class T>
-using Reference = std::conditional_t<std::is_same_v<T, moe::int8>, reference::Int8,
-                                     std::conditional_t<std::is_same_v<T, moe::int4>, reference::Int4, reference::Mxfp4>>;
+using Reference =
+    std::conditional_t<std::is_same_v<T, moe::int8>, reference::Int8,
+                       std::conditional_t<std::is_same_v<T, moe::int4>, reference::Int4, reference::Mxfp4>>;
 
 template <class T, class LayoutT = moe::Panels>
 moe::Tensor<T, test::Memory, LayoutT> make(int count, moe::MatrixExtents m) {

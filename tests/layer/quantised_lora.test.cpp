@@ -20,8 +20,8 @@ auto bytes_of(const TensorT& tensor) {
 TEST_CASE("Lora trains over a quantised expert", "[layer][quantised][lora]") {
   const test::Exec exec;
   constexpr int tokens = 64, hidden = test::coded::hidden;
-  const auto layer = test::coded::layer(moe::Precision<float, moe::int4>(), moe::BestEngine(),
-                                        moe::Lora<moe::SwiGlu, 4>{.alpha = 8});
+  const auto layer =
+      test::coded::layer(moe::Precision<float, moe::int4>(), moe::BestEngine(), moe::Lora<moe::SwiGlu, 4>{.alpha = 8});
   const auto p = layer.parameters(exec, 1);
   auto g = layer.gradients(exec);
   const auto& base = p.experts.expert;

@@ -55,8 +55,7 @@ struct Int4 {
 /// OCP Microscaling Formats (MX) 1.0: table 5 for E2M1, section 5.4.1 for E8M0, section 6.3 for the scale.
 struct Mxfp4 {
   static constexpr int group = 32;
-  static constexpr double elements[16] = {0,    0.5,  1,    1.5,  2,    3,    4,    6,
-                                          -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0};
+  static constexpr double elements[16] = {0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0};
   static double scale_of(int e) {
     return e == 255 ? std::numeric_limits<double>::quiet_NaN() : std::ldexp(1.0, e - 127);
   }

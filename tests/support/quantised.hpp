@@ -98,8 +98,8 @@ void check_batches() {
   const auto infer = [&](int first, int count) {
     auto workspace = one.workspace(Exec(), count, moe::Use::inference);
     const auto y = rows<T>(count, hidden);
-    one.forward(Exec(), p, rows<T>(slice(x, std::size_t(first) * hidden, std::size_t(count) * hidden), count, hidden), y,
-                workspace);
+    one.forward(Exec(), p, rows<T>(slice(x, std::size_t(first) * hidden, std::size_t(count) * hidden), count, hidden),
+                y, workspace);
     return cast<double>(to_host(y));
   };
   for_each_isa([&] {

@@ -196,9 +196,8 @@ TEST_CASE("quantised: the same block, whose experts are of another type, whateve
                          moe::SigmoidTopK<2, moe::Normalise, moe::SelectionBias>{}, moe::SwiGlu{},
                          moe::LossFreeBias{.rate = 0.25f}};
   const moe::SoftMixture soft{moe::Shape<3, 24, 20>{}, moe::Mlp<moe::Gelu>{}, moe::SoftSlots{.per_expert = 2}};
-  const moe::Chain model{
-      moe::Residual{moe::Chain{moe::RmsNorm{hidden}, layer}}, moe::Shared{layer, moe::SwiGlu{}, 16},
-      moe::TokenSkip{layer, moe::SkipOptions{.capacity = 0.5}}, soft, moe::Linear{hidden, hidden}};
+  const moe::Chain model{moe::Residual{moe::Chain{moe::RmsNorm{hidden}, layer}}, moe::Shared{layer, moe::SwiGlu{}, 16},
+                         moe::TokenSkip{layer, moe::SkipOptions{.capacity = 0.5}}, soft, moe::Linear{hidden, hidden}};
   const auto small = moe::quantised<moe::int8>(model);
   auto parameters = model.parameters(exec, 1);
   test::scatter(parameters);

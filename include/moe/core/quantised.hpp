@@ -37,7 +37,9 @@ inline constexpr bool is_quantised_v = std::is_same_v<T, int8> || std::is_same_v
 
 /// What files and tables call them.
 template <class T>
-inline constexpr const char* code_name = std::is_same_v<T, int8> ? "int8" : std::is_same_v<T, int4> ? "int4" : "mxfp4";
+inline constexpr const char* code_name = std::is_same_v<T, int8>   ? "int8"
+                                         : std::is_same_v<T, int4> ? "int4"
+                                                                   : "mxfp4";
 
 namespace detail {
 

@@ -36,7 +36,8 @@ template <class WeightT, class BlockT>
 auto quantised(const BlockT& block) {
   static_assert(
       requires { block.template with_weights<WeightT>(); },
-      "moe: quantised<WeightT>(block) asks the block for with_weights<WeightT>(), the same block whose experts' matrices "
+      "moe: quantised<WeightT>(block) asks the block for with_weights<WeightT>(), the same block whose experts' "
+      "matrices "
       "are stored as WeightT: Layer, SoftMixture, Chain, Residual, Shared and TokenSkip have it");
   return block.template with_weights<WeightT>();
 }
