@@ -1,13 +1,7 @@
-// Layers with weights in int4, and rows of each type.
+// Layers with weights in int4 under rows of float.
 
 #include <support/quantised.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
 TEST_CASE("a layer with weights in int4", "[layer][quantised]") { test::coded::check_float_rows<moe::int4>(); }
-TEST_CASE("a layer in bfloat16 with weights in int4", "[layer][quantised]") {
-  test::coded::check_two_byte_rows<moe::bfloat16, moe::int4>();
-}
-TEST_CASE("a layer in half with weights in int4", "[layer][quantised]") {
-  test::coded::check_two_byte_rows<moe::half, moe::int4>();
-}

@@ -1,4 +1,4 @@
-// Layers with weights of two bytes under rows of float, and the other way round.
+// Layers with weights of two bytes under rows of float.
 
 #include <support/quantised.hpp>
 
@@ -6,6 +6,3 @@
 
 TEST_CASE("a layer with weights in bfloat16", "[layer][quantised]") { test::coded::check_float_rows<moe::bfloat16>(); }
 TEST_CASE("a layer with weights in half", "[layer][quantised]") { test::coded::check_float_rows<moe::half>(); }
-TEST_CASE("a layer in bfloat16 with weights in float", "[layer][quantised]") {
-  test::coded::check_two_byte_rows<moe::bfloat16, float>();
-}
