@@ -5,11 +5,11 @@
 #include <catch2/catch_test_macros.hpp>
 
 TEST_CASE("a layer in bfloat16 with weights in int8", "[layer][quantised]") {
-  test::coded::check_two_byte_rows<moe::bfloat16, moe::int8>();
+  test::coded::check<moe::bfloat16, moe::int8>();
 }
 TEST_CASE("a layer in bfloat16 with weights in int4", "[layer][quantised]") {
-  test::coded::check_two_byte_rows<moe::bfloat16, moe::int4>();
+  test::coded::check<moe::bfloat16, moe::int4>();
 }
 TEST_CASE("a layer in bfloat16 with weights in mxfp4", "[layer][quantised]") {
-  test::coded::check_two_byte_rows<moe::bfloat16, moe::mxfp4>();
+  test::coded::check<moe::bfloat16, moe::mxfp4>();
 }

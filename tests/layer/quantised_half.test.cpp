@@ -4,9 +4,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-TEST_CASE("a layer in half with weights in int4", "[layer][quantised]") {
-  test::coded::check_two_byte_rows<moe::half, moe::int4>();
-}
+TEST_CASE("a layer in half with weights in int4", "[layer][quantised]") { test::coded::check<moe::half, moe::int4>(); }
 TEST_CASE("a layer in bfloat16 with weights in float", "[layer][quantised]") {
-  test::coded::check_two_byte_rows<moe::bfloat16, float>();
+  test::coded::check<moe::bfloat16, float>();
 }

@@ -4,4 +4,4 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-TEST_CASE("a layer with weights in mxfp4", "[layer][quantised]") { test::coded::check_float_rows<moe::mxfp4>(); }
+TEST_CASE("a layer with weights in mxfp4", "[layer][quantised]") { test::coded::check<float, moe::mxfp4>(); }

@@ -76,19 +76,6 @@ void check_values() {
   });
 }
 
-/// Both engines have the same bits.
-template <class WeightT>
-void check_engines() {
-  const auto fast = layer(moe::Precision<float, WeightT>());
-  const auto plain = layer(moe::Precision<float, WeightT>(), moe::PortableTeams());
-  const auto p = scattered(fast);
-  const auto q = plain.parameters(Exec());
-  moe::quantise(Exec(), p, q);
-  const auto x = uniform<float>(5, tokens * hidden), dy = uniform<float>(6, tokens * hidden);
-  const auto expected = run(plain, q, x, dy);
-  for_each_isa([&] { CHECK(run(fast, p, x, dy) == expected); });
-}
-
 /// A token alone and among others has the same bits.
 template <class T, class WeightT>
 void check_batches() {
@@ -113,15 +100,9 @@ void check_batches() {
   });
 }
 
-/// All of it for weights of a type.
-template <class WeightT>
-void check_float_rows() {
-  check_values<float, WeightT>();
-  check_engines<WeightT>();
-  check_batches<float, WeightT>();
-}
+/// Both.
 template <class T, class WeightT>
-void check_two_byte_rows() {
+void check() {
   check_values<T, WeightT>();
   check_batches<T, WeightT>();
 }
