@@ -62,6 +62,7 @@ case $case in
     held_out=$(sed -nE 's/^ +held out: ([0-9.]+) .*/\1/p' "$folder/learnt" | head -1)
     grep -E '^float ' "$folder/table" | grep -qF " $held_out " || fail "the float model's held-out bits are not $held_out"
     sentence="none" refuses --quantise "$folder/none"
+    learns --out "$folder/out" --stop-after 5
     sentence="is not a model that a run has written" refuses --quantise "$folder/out/state.safetensors"
     ;;
   threads) # the same parameters, bit for bit, for any number of threads

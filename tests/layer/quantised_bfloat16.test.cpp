@@ -10,6 +10,3 @@ TEST_CASE("a layer in bfloat16 with weights in int8", "[layer][quantised]") {
 TEST_CASE("a layer in bfloat16 with weights in int4", "[layer][quantised]") {
   test::coded::check<moe::bfloat16, moe::int4>();
 }
-TEST_CASE("a layer in bfloat16 with weights in mxfp4", "[layer][quantised]") {
-  test::coded::check<moe::bfloat16, moe::mxfp4>();
-}
