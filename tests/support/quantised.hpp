@@ -57,7 +57,7 @@ void for_each_isa(const F& f) {
 template <class T, class WeightT, class EngineT = moe::BestEngine>
 void check_values() {
   const auto narrow = layer(moe::Precision<T, WeightT>(), EngineT());
-  const auto wide = layer(moe::Precision<double>(), EngineT());
+  const auto wide = layer(moe::Precision<double>(), moe::PortableTeams());  // the sooner compiled
   const auto p = scattered(narrow);
   auto q = wide.parameters(Exec());
   copy(p, q);
