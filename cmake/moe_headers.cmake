@@ -16,6 +16,7 @@ set(MOE_HEADERS
   include/moe/core/arena.hpp
   include/moe/core/balancing.hpp
   include/moe/core/concepts.hpp
+  include/moe/core/convert.hpp
   include/moe/core/counting_sort.hpp
   include/moe/core/error.hpp
   include/moe/core/float16.hpp
@@ -84,6 +85,7 @@ set(MOE_HEADERS
   include/moe/gemm/linear.hpp
   include/moe/gemm/portable.hpp
   include/moe/io/checkpoint.hpp
+  include/moe/io/file_tensor.hpp
   include/moe/io/safetensors.hpp
   include/moe/layer/block.hpp
   include/moe/layer/chain.hpp
@@ -129,5 +131,6 @@ set(MOE_HEADERS
   include/moe/train/elements.hpp
   include/moe/train/embedding.hpp
   include/moe/train/state_tensor.hpp
+  include/moe/transform/quantise.hpp
   include/moe/version.hpp
 )

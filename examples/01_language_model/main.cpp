@@ -5,6 +5,7 @@
 #include "options.hpp"
 #include "predictor.hpp"
 #include "program.hpp"
+#include "quantise.hpp"
 #include "report.hpp"
 #include "run.hpp"
 #include "settings.hpp"
@@ -31,6 +32,10 @@ void print_table(const std::vector<Result>& results, const std::vector<XzResult>
 }
 
 int run(const Options& options, const std::string& command) {
+  if (!options.quantise.empty()) {
+    print_quantised(options.quantise);
+    return 0;
+  }
   const Exec exec;
   program::make_folder(options.out);
   const Setup setup = options.resume.empty() ? options.setup : Run::setup_of(options.resume);

@@ -35,7 +35,11 @@ Options parse(int argc, char** argv) {
   auto* const resume =
       app.add_option("--resume", o.resume,
                      "Go on with a stopped run, from its state.safetensors; writes beside it unless there is --out");
-  for (CLI::Option* const option : fixed_by_a_run) option->excludes(resume);
+  auto* const quantise = app.add_option(
+      "--quantise", o.quantise,
+      "Train nothing: read a trained model, mixture.safetensors, and print what it costs to store its weights in less");
+  for (CLI::Option* const option : fixed_by_a_run) option->excludes(resume)->excludes(quantise);
+  quantise->excludes(resume);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -141,7 +141,11 @@ class Run {
   template <class TrainerT>
   void save_and_read_back(const Exec& exec, const TrainerT& trainer, const Result& result) const {
     const auto file = out_ / (result.name + ".safetensors");
-    moe::save(file, {{"shape", nlohmann::json(result.shape).dump()}}, trainer.parameters());
+    moe::save(file,
+              {{"shape", nlohmann::json(result.shape).dump()},
+               {"setup", nlohmann::json(setup_).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)},
+               {"text_digest", std::to_string(text_.digest())}},
+              trainer.parameters());
     const auto fresh = model_of(result.shape);
     const auto parameters = fresh.parameters(exec, setup_.settings.seed + 1);
     moe::load(file, parameters);

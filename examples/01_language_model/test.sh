@@ -53,6 +53,18 @@ case $case in
     done
     sentence="is not the state of a stopped run" refuses --resume "$folder/whole/mixture.safetensors"
     ;;
+  quantise) # a trained model in less: a line for each type, and the float one predicts as it did
+    learns --out "$folder/out" | tee "$folder/learnt"
+    "$program" --quantise "$folder/out/mixture.safetensors" | tee "$folder/table" || fail "--quantise: exit code $?"
+    for type in float bfloat16 half int8 int4 mxfp4; do
+      grep -qE "^$type +[0-9.]+ +[0-9.]+ +[0-9.]+ %" "$folder/table" || fail "no line for $type"
+    done
+    held_out=$(sed -nE 's/^ +held out: ([0-9.]+) .*/\1/p' "$folder/learnt" | head -1)
+    grep -E '^float ' "$folder/table" | grep -qF " $held_out " || fail "the float model's held-out bits are not $held_out"
+    sentence="none" refuses --quantise "$folder/none"
+    learns --out "$folder/out" --stop-after 5
+    sentence="is not a model that a run has written" refuses --quantise "$folder/out/state.safetensors"
+    ;;
   threads) # the same parameters, bit for bit, for any number of threads
     for threads in 1 2 3; do OMP_NUM_THREADS=$threads learns --out "$folder/$threads"; done
     same "$folder/1" "$folder/2" "2 threads end elsewhere than 1"

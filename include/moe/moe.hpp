@@ -57,4 +57,5 @@
 #include <moe/train/cosine_schedule.hpp>
 #include <moe/train/cross_entropy.hpp>
 #include <moe/train/embedding.hpp>
+#include <moe/transform/quantise.hpp>
 #include <moe/version.hpp>

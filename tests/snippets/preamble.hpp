@@ -1,6 +1,7 @@
 // What a block of statements in the documentation may use without saying so. Each block is compiled on its own.
 #pragma once
 
+#include <moe/io/checkpoint.hpp>
 #include <moe/moe.hpp>
 
 namespace {

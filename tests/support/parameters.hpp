@@ -24,8 +24,8 @@ void scatter(TreeT& tree, std::uint64_t seed = 1, double bound = 0.7) {
   moe::for_each_tensor(
       [&](auto& tensor) {
         using T = typename std::decay_t<decltype(tensor)>::value_type;
-        moe::assign(tensor,
-                    cast<T>(uniform<float>(seed * 1000003 + moe::stream_of(tensor.name), tensor.size(), bound)));
+        moe::assign(tensor, cast<moe::element_value<T>>(
+                                uniform<float>(seed * 1000003 + moe::stream_of(tensor.name), tensor.size(), bound)));
       },
       tree);
 }

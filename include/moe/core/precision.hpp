@@ -52,11 +52,16 @@ inline constexpr bool is_precision_v<Precision<StorageT, WeightT, RowT>> = true;
 
 namespace detail {
 
-/// What gradients are made by: all of them in what is computed in, and none for what is not trained.
-template <class PrecisionT>
-struct GradientPrecision : Precision<typename PrecisionT::compute> {
-  static constexpr bool trains_weights = PrecisionT::trains_weights;
+/// All in what is computed in, and nothing for the matrices.
+template <class ComputeT>
+struct WithoutMatrices : Precision<ComputeT> {
+  static constexpr bool trains_weights = false;
 };
+
+/// What gradients are made by.
+template <class PrecisionT>
+using GradientPrecision = std::conditional_t<PrecisionT::trains_weights, Precision<typename PrecisionT::compute>,
+                                             WithoutMatrices<typename PrecisionT::compute>>;
 
 }  // namespace detail
 }  // namespace moe

@@ -35,6 +35,12 @@ struct mxfp4 {
 template <class T>
 inline constexpr bool is_quantised_v = std::is_same_v<T, int8> || std::is_same_v<T, int4> || std::is_same_v<T, mxfp4>;
 
+/// What files and tables call them.
+template <class T>
+inline constexpr const char* code_name = std::is_same_v<T, int8>   ? "int8"
+                                         : std::is_same_v<T, int4> ? "int4"
+                                                                   : "mxfp4";
+
 namespace detail {
 
 /// How a type is coded. A word of 32 bits holds the codes of `inputs` successive inputs of one output, the first in the

@@ -2,6 +2,8 @@
 
 #include <moe/core/error.hpp>
 #include <moe/core/parameters.hpp>
+#include <moe/core/quantised.hpp>
+#include <moe/io/file_tensor.hpp>
 #include <moe/io/safetensors.hpp>
 
 #include <cstdint>
@@ -22,18 +24,23 @@ namespace moe {
 ///
 ///     moe::save("run.safetensors", {{"text", "shakespeare"}}, parameters, optimiser_state);   // after update()
 ///     moe::load("run.safetensors", parameters, optimiser_state);       // the run goes on with the same bits
+///
+/// A quantised tensor is written with its bits: as U8 under its name and its type's, "experts.gate_up.int8", of shape
+/// [experts, bytes of a matrix]. The bytes are panels of lines of words as core/layout.hpp has them (CodedPanel), codes and
+/// scales as core/quantised.hpp has them (Code), little-endian; the logical shape stands in the metadata under the same
+/// name, "[64, 2, 1024, 512]". Where a file has no such tensor but one of numbers by the plain name (F32, F64, BF16, F16), that
+/// is quantised while it is read, one expert's matrix at a time: so a model that fits into memory only when it is quantised
+/// is loaded from the file of the float one, with nothing more to say.
 
 /// How a file is read.
 struct LoadOptions {
   bool ignore_unknown = false;  ///< leave out tensors of the file that the trees have not: only the parameters of a run
+  /// Take tensors of another type to the nearest: BF16 into float, F32 into bfloat16, int8 into float or int4. Without it only
+  /// quantised tensors are made of others.
+  bool convert = false;
 };
 
 namespace detail {
-
-template <class TensorT>
-std::vector<std::int64_t> file_shape(const TensorT& tensor) {
-  return {tensor.shape.begin(), tensor.shape.end()};
-}
 
 /// f(tensor) for each tensor of each tree.
 template <class F, class... TreesT>
@@ -49,13 +56,21 @@ template <class... TreesT>
 void save(const std::filesystem::path& path, const Metadata& metadata, const TreesT&... trees) {
   Kokkos::fence("moe::save");
   SafetensorsWriter writer;
+  Metadata all = metadata;
   detail::for_each_in(
       [&](const auto& tensor) {
         using T = typename std::decay_t<decltype(tensor)>::value_type;
-        writer.add<T>(tensor.name, detail::file_shape(tensor), [&tensor] { return to_host(tensor); });
+        const std::string name = detail::file_name<T>(tensor.name);
+        if constexpr (is_quantised_v<T>) {
+          all[name] = detail::safetensors::text_of(detail::logical_shape(tensor));
+          writer.add<std::uint8_t>(name, detail::file_shape<T>(tensor),
+                                   [&tensor] { return detail::coded_bytes(tensor); });
+        } else {
+          writer.add<T>(name, detail::file_shape<T>(tensor), [&tensor] { return to_host(tensor); });
+        }
       },
       trees...);
-  writer.write(path, metadata);
+  writer.write(path, all);
 }
 template <class TreeT, class... TreesT>
 requires(!std::is_convertible_v<const TreeT&, Metadata>) void save(const std::filesystem::path& path, const TreeT& tree,
@@ -64,17 +79,18 @@ requires(!std::is_convertible_v<const TreeT&, Metadata>) void save(const std::fi
 }
 
 /// Overwrites all tensors of the trees with those of the file, by name. Waits for the device.
-/// \throws Error if the file cannot be read, lacks a tensor, has one that the trees have not, or one of another type
-///         or shape; no tensor has changed then.
+/// \throws Error if the file cannot be read, lacks a tensor, has one that the trees have not, or one of another shape, or
+///         of a type that the options do not allow; no tensor has changed then.
 template <class... TreesT>
 void load(const std::filesystem::path& path, const LoadOptions& options, TreesT&&... trees) {
   const SafetensorsReader file(path);
   std::set<std::string> known;
   detail::for_each_in(
       [&](const auto& tensor) {
-        using T = typename std::decay_t<decltype(tensor)>::value_type;
-        file.expect<T>(tensor.name, detail::file_shape(tensor));
-        if (!known.insert(tensor.name).second) {
+        std::string name;
+        detail::with_file_type(file, tensor, options.convert,
+                               [&]<class T>() { name = detail::file_name<T>(tensor.name); });
+        if (!known.insert(name).second) {
           throw Error("moe::load: two tensors are called '" + tensor.name +
                       "'; make each block's with a path of its own: block.make_parameters(moe::ParameterMaker(exec, "
                       "seed).in(\"head\"))");
@@ -94,8 +110,13 @@ void load(const std::filesystem::path& path, const LoadOptions& options, TreesT&
   Kokkos::fence("moe::load");
   detail::for_each_in(
       [&](auto& tensor) {
-        using T = typename std::decay_t<decltype(tensor)>::value_type;
-        assign(tensor, file.read<T>(tensor.name, detail::file_shape(tensor)));
+        detail::with_file_type(file, tensor, options.convert, [&]<class T>() {
+          if constexpr (detail::has_matrices<std::decay_t<decltype(tensor)>>) {
+            detail::read_matrices<T>(file, tensor);
+          } else {
+            assign(tensor, file.read<T>(tensor.name, detail::logical_shape(tensor)));
+          }
+        });
       },
       trees...);
 }

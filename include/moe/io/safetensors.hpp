@@ -18,6 +18,7 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <system_error>
 #include <type_traits>
@@ -147,6 +148,22 @@ class SafetensorsReader {
     std::vector<T> values(std::size_t(entry.end - entry.begin) / sizeof(T));
     read_bytes(data_ + std::uint64_t(entry.begin), values.data(), std::uint64_t(entry.end - entry.begin));
     return values;
+  }
+
+  /// Elements in row-major order from the one with the index `first` on, as many as `to` has room for: a tensor that is
+  /// read piece by piece.
+  /// \throws Error if there is no tensor of that name and type, or if it has not so many elements.
+  template <class T>
+  void read(const std::string& name, std::int64_t first, std::span<T> to) const {
+    const auto found = entries_.find(name);
+    if (found == entries_.end()) fail("has no tensor '" + name + "'");
+    const SafetensorsEntry& entry = expect<T>(name, found->second.shape);
+    const std::int64_t elements = (entry.end - entry.begin) / std::int64_t(sizeof(T)), count = std::int64_t(to.size());
+    if (first < 0 || first > elements || count > elements - first) {
+      fail("tensor '" + name + "': expected elements up to " + std::to_string(elements) + ", got " +
+           std::to_string(first) + " and " + std::to_string(count) + " from there");
+    }
+    read_bytes(data_ + std::uint64_t(entry.begin) + std::uint64_t(first) * sizeof(T), to.data(), to.size_bytes());
   }
 
   [[noreturn]] void fail(const std::string& sentence) const { throw Error("moe: " + path_.string() + " " + sentence); }

@@ -64,6 +64,7 @@ Kokkos::View<std::byte*, typename ExecT::memory_space> allocate(const ExecT& exe
 ///     backward(exec, p, tape, dy, dx, g, workspace, options)
 ///     update(exec, p, tape)
 ///     visit(tape, f)                            f(layer, its tape) for each mixture inside, in order
+///     with_weights<WeightT, RowT>()             if there are experts inside: the same with their matrices as WeightT
 ///
 /// All of them are asynchronous on exec, allocate nothing and never fence, but for the making.
 template <class BlockT>
@@ -126,6 +127,16 @@ class Block {
 };
 
 namespace detail {
+
+/// The block with its experts' matrices stored as WeightT, and rows multiplied as RowT, or as it is where it has none.
+template <class WeightT, class RowT, class BlockT>
+auto with_weights(const BlockT& block) {
+  if constexpr (requires { block.template with_weights<WeightT, RowT>(); }) {
+    return block.template with_weights<WeightT, RowT>();
+  } else {
+    return block;
+  }
+}
 
 /// The inputs with x as a checked matrix of `hidden` columns and at most `max_tokens` rows.
 template <class T, class MemoryT, class XT>

@@ -59,6 +59,12 @@ class Chain : public Block<Chain<BlocksT...>> {
   const BlockAt<I>& block() const {
     return std::get<I>(blocks_);
   }
+  /// The same chain, whose experts' matrices are stored as WeightT; see moe::quantised.
+  template <class WeightT, class RowT = ExactRows>
+  auto with_weights() const {
+    return std::apply([](const auto&... blocks) { return moe::Chain{detail::with_weights<WeightT, RowT>(blocks)...}; },
+                      blocks_);
+  }
 
   template <class ExecT, class XT, class YT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, WorkspaceT& workspace) const {

@@ -138,6 +138,12 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   const DispatcherT& dispatcher() const { return dispatcher_; }
   int hidden() const { return shape_.hidden; }
   int slots() const { return router_.slots(shape_); }
+  /// The same layer, whose experts' matrices are stored as WeightT; see moe::quantised.
+  template <class WeightT, class RowT = ExactRows>
+  auto with_weights() const {
+    return Layer<ShapeT, RouterT, ExpertT, BalancerT, DispatcherT, Precision<storage, WeightT, RowT>, EngineT>(
+        shape_, router_, expert_, balancer_, dispatcher_);
+  }
   static std::vector<std::string> loss_names() { return detail::balancing::loss_names<BalancerT>(); }
 
   // ---- the whole ----------------------------------------------------------------------------------------------------

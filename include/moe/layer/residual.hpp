@@ -57,6 +57,11 @@ class Residual : public Block<Residual<BlockT>> {
 
   const BlockT& inner() const { return inner_; }
   int hidden() const { return inner_.hidden(); }
+  /// The same, whose experts' matrices are stored as WeightT; see moe::quantised.
+  template <class WeightT, class RowT = ExactRows>
+  auto with_weights() const {
+    return moe::Residual{detail::with_weights<WeightT, RowT>(inner_)};
+  }
 
   template <class ExecT, class ParametersT, class XT, class YT, class... KeptT>
   void forward(const ExecT& exec, const ParametersT& p, const XT& x, const YT& y, KeptT&... tape_and_workspace) const {

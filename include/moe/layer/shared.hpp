@@ -168,6 +168,12 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
   const BlockT& inner() const { return inner_; }
   const ExpertT& expert() const { return expert_; }
   int hidden() const { return inner_.hidden(); }
+  /// The same, whose block has its experts' matrices stored as WeightT; see moe::quantised. The shared expert stays.
+  template <class WeightT, class RowT = ExactRows>
+  auto with_weights() const {
+    const auto inner = detail::with_weights<WeightT, RowT>(inner_);
+    return Shared<std::decay_t<decltype(inner)>, ExpertT, GateT, EngineT>(inner, expert_, shape_.intermediate);
+  }
 
   template <class ExecT, class XT, class YT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, WorkspaceT& workspace) const {

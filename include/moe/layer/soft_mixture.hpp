@@ -167,6 +167,11 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
   /// Slots of all experts, in each sequence.
   int slots() const { return shape_.experts * slots_.per_expert; }
   int sequence_length() const { return slots_.sequence_length; }
+  /// The same mixture, whose experts' matrices are stored as WeightT; see moe::quantised.
+  template <class WeightT, class RowT = ExactRows>
+  auto with_weights() const {
+    return SoftMixture<ShapeT, ExpertT, Precision<storage, WeightT, RowT>, EngineT>(shape_, expert_, slots_);
+  }
 
   template <class ExecT, class XT, class YT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, WorkspaceT& workspace) const {

@@ -295,6 +295,11 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
 
   const BlockT& inner() const { return inner_; }
   int hidden() const { return inner_.hidden(); }
+  /// The same, whose experts' matrices are stored as WeightT; see moe::quantised.
+  template <class WeightT, class RowT = ExactRows>
+  auto with_weights() const {
+    return moe::TokenSkip{detail::with_weights<WeightT, RowT>(inner_), options_, gate_};
+  }
   /// Rows that the block runs on for so many tokens.
   int rows(int num_tokens) const { return map(num_tokens).rows(); }
 

@@ -125,7 +125,7 @@ struct AdamW {
   template <class ExecT, class ParametersT, class GradientsT>
   State<ExecT> state(const ExecT& exec, const ParametersT& parameters, const GradientsT& gradients) const {
     State<ExecT> made;
-    for_each_tensor(
+    for_each_trained(
         [&](const auto& p, const auto&) {
           using T = Compute<decltype(p)>;
           auto& moments = made.template of<T>().emplace_back();
@@ -155,7 +155,7 @@ struct AdamW {
     const double t = double(++state.steps.value);
     const double correction1 = 1 - std::pow(beta1, t), correction2 = 1 - std::pow(beta2, t);
     Next next;
-    for_each_tensor(
+    for_each_trained(
         [&](const auto& p, const auto& g) {
           using T = Compute<decltype(p)>;
           const std::string& label = detail::kernel_label<"moe::adamw">;
@@ -184,6 +184,16 @@ struct AdamW {
   template <class TensorT>
   static constexpr bool has_master = is_float16_v<typename std::decay_t<TensorT>::value_type>;
 
+  /// f(parameter, gradient) for each tensor that has a gradient, which quantised ones never have.
+  template <class F, class ParametersT, class GradientsT>
+  static void for_each_trained(const F& f, const ParametersT& parameters, const GradientsT& gradients) {
+    for_each_tensor(
+        [&](const auto& p, const auto& g) {
+          if constexpr (!is_quantised_v<typename std::decay_t<decltype(p)>::value_type>) f(p, g);
+        },
+        parameters, gradients);
+  }
+
   template <class ExecT, class FromT, class ToT>
   static void convert(const ExecT& exec, const FromT& from, const ToT& to) {
     const std::string& label = detail::kernel_label<"moe::adamw::convert">;
@@ -209,7 +219,7 @@ struct AdamW {
   template <class ExecT, class ParametersT, class GradientsT>
   static void check(const ParametersT& parameters, const GradientsT& gradients, State<ExecT>& state) {
     Next next;
-    for_each_tensor(
+    for_each_trained(
         [&](const auto& p, const auto& g) {
           const auto& list = state.template of<Compute<decltype(p)>>();
           std::size_t& i = next.template of<Compute<decltype(p)>>();
