@@ -1,53 +1,22 @@
-// Checkpoints of quantised parameters, and quantised parameters out of the checkpoints of others.
+// Checkpoints of quantised parameters.
 #include <moe/io/checkpoint.hpp>
-#include <moe/transform/quantise.hpp>
 
 #include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_exception.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
-#include <cstring>
 #include <span>
 #include <string>
-#include <support/compare.hpp>
-#include <support/parameters.hpp>
+#include <support/coded_trees.hpp>
 #include <support/scratch.hpp>
 #include <support/tree.hpp>
 #include <support/views.hpp>
 #include <vector>
 
-namespace {
-
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::MessageMatches;
-
-template <class T, class LayoutT = moe::Panels>
-test::Tree<T, LayoutT> make(std::uint64_t seed) {
-  test::Tree<T, LayoutT> tree;
-  tree.add("gate_up", 3, {2, 13, 37});
-  tree.add("down", 3, {1, 37, 13});
-  moe::for_each_tensor(
-      [&](auto& tensor) {
-        const auto values = test::uniform(seed + moe::stream_of(tensor.name), tensor.size());
-        moe::assign(tensor, test::cast<moe::element_value<T>>(test::cast<float>(values)));
-      },
-      tree);
-  return tree;
-}
-
-template <class TreeT>
-std::vector<std::string> bits_of(const TreeT& tree) {
-  std::vector<std::string> bits;
-  for (const auto& tensor : tree.tensors) {
-    const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), tensor.storage);
-    std::string bytes(host.size() * sizeof(host(0)), '\0');
-    std::memcpy(bytes.data(), host.data(), bytes.size());
-    bits.push_back(bytes);
-  }
-  return bits;
-}
-
-}  // namespace
+using test::coded_trees::bits_of;
+using test::coded_trees::make;
 
 TEMPLATE_TEST_CASE("checkpoint: quantised tensors come back with their bits", "[io][quantised]", moe::int8, moe::int4,
                    moe::mxfp4) {
@@ -69,39 +38,6 @@ TEMPLATE_TEST_CASE("checkpoint: quantised tensors come back with their bits", "[
   const auto& entry = file.entries().at(name);
   CHECK(entry.dtype == "U8");
   CHECK(entry.shape == std::vector<std::int64_t>{3, moe::Panels::size<TestType>({2, 13, 37})});
-}
-
-TEMPLATE_TEST_CASE("checkpoint: quantised tensors out of a file of numbers", "[io][quantised]", float, double,
-                   moe::bfloat16, moe::half) {
-  const test::Scratch scratch;
-  const auto from = make<TestType>(1);
-  moe::save(scratch / "file", from);
-  const auto check = [&]<class T>(T) {
-    const auto expected = make<T>(2), loaded = make<T>(3);
-    moe::quantise(test::Exec(), from, expected);
-    moe::load(scratch / "file", loaded);
-    CHECK(bits_of(loaded) == bits_of(expected));
-  };
-  check(moe::int8{}), check(moe::int4{}), check(moe::mxfp4{});
-}
-
-TEST_CASE("checkpoint: other types are taken where that is asked for", "[io][quantised]") {
-  const test::Scratch scratch;
-  const auto check = [&]<class FromT, class ToT>(FromT, ToT) {
-    const auto from = make<FromT>(1);
-    const auto expected = make<ToT>(2), loaded = make<ToT>(3);
-    const auto before = bits_of(loaded);
-    moe::save(scratch / "file", from);
-    CHECK_THROWS_MATCHES(moe::load(scratch / "file", loaded), moe::Error,
-                         MessageMatches(ContainsSubstring("LoadOptions{.convert = true} takes the nearest values")));
-    CHECK(bits_of(loaded) == before);
-    moe::load(scratch / "file", moe::LoadOptions{.convert = true}, loaded);
-    moe::quantise(test::Exec(), from, expected);
-    CHECK(bits_of(loaded) == bits_of(expected));
-  };
-  check(moe::bfloat16{}, float{}), check(float{}, moe::bfloat16{}), check(float{}, moe::half{});
-  check(double{}, float{}), check(float{}, double{}), check(moe::half{}, moe::bfloat16{});
-  check(moe::int8{}, float{}), check(moe::mxfp4{}, moe::bfloat16{}), check(moe::int8{}, moe::int4{});
 }
 
 TEST_CASE("checkpoint: what is wrong with a file of quantised tensors", "[io][quantised]") {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <moe/core/convert.hpp>
+#include <moe/core/precision.hpp>
 #include <moe/core/quantised.hpp>
 #include <moe/core/tensor.hpp>
 #include <moe/io/safetensors.hpp>
@@ -117,17 +118,26 @@ void with_file_type(const SafetensorsReader& file, const TensorT& tensor, bool c
 template <class T, class OwnT, class MemoryT, class LayoutT>
 void read_matrices(const SafetensorsReader& file, const Tensor<OwnT, MemoryT, LayoutT>& tensor) {
   using ExecT = typename MemoryT::execution_space;
-  using ElementT = file_element<T>;
+  // Another type is widened on the host, so that there are two kernels for a tensor's type and not one for each two types.
+  using ValueT = std::conditional_t<std::is_same_v<T, OwnT>, T, compute_type<T>>;
   const ExecT exec;
   const MatrixExtents m = tensor.extents();
-  const std::int64_t size = RowMajor::size<T>(m);
-  const Kokkos::View<T*, MemoryT> matrix(Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, "moe::load"), size);
+  const std::int64_t size = RowMajor::size<T>(m), values = RowMajor::size<ValueT>(m);
+  const Kokkos::View<ValueT*, MemoryT> matrix(Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, "moe::load"),
+                                              values);
   const auto host = Kokkos::create_mirror_view(Kokkos::HostSpace(), matrix);
+  std::vector<file_element<T>> elements(size);
   exec.fence("moe::load");
   for (int e = 0; e < tensor.count(); ++e) {
-    file.read(file_name<T>(tensor.name), e * size, std::span(reinterpret_cast<ElementT*>(host.data()), size));
+    file.read(file_name<T>(tensor.name), e * size, std::span(elements));
+    if constexpr (std::is_same_v<T, OwnT>) {
+      std::memcpy(host.data(), elements.data(), size * sizeof(T));
+    } else {
+      const TensorAccess<const T, RowMajor> access{reinterpret_cast<const T*>(elements.data()), m};
+      for (std::int64_t i = 0; i < values; ++i) host(i) = ValueT(access[i]);
+    }
     Kokkos::deep_copy(exec, matrix, host);
-    convert(exec, TensorAccess<const T, RowMajor>{matrix.data(), m},
+    convert(exec, TensorAccess<const ValueT, RowMajor>{matrix.data(), m},
             TensorAccess<OwnT, LayoutT>{tensor.access().matrix(e), m}, 1);
     exec.fence("moe::load");
   }

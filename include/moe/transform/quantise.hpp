@@ -83,7 +83,8 @@ auto const_access(const TensorT& tensor) {
 }  // namespace detail
 
 /// Overwrites the tensors of `to` with the nearest that they can hold to those of `from`, a tree of the same tensors in
-/// other types or layouts: the parameters of a layer and of its quantised twin, or of whole models. Equal types are copied.
+/// other types or layouts: the parameters of a layer and of its quantised twin, or of whole models; and back again, into the
+/// values of the codes. Equal types are copied.
 /// Elements are read where they lie, on the device, one matrix after the other: there is no copy in between. Where a group
 /// that shares a scale has a NaN or infinite weight, all of its values are NaN. Asynchronous on exec.
 /// \throws Error if the trees have not the same tensors; then none has changed.
