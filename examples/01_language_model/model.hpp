@@ -58,9 +58,8 @@ class LanguageModel : public moe::Block<LanguageModel<MixtureT>> {
     MatrixOf<ExecT> window, in, out;
 
     Between first(std::size_t tokens) const {
-      return {{window.data(), tokens, window.extent(1)},
-              {in.data(), tokens, in.extent(1)},
-              {out.data(), tokens, out.extent(1)}};
+      const auto rows = [&](const MatrixT& all) { return MatrixT(all.data(), tokens, all.extent(1)); };
+      return {rows(window), rows(in), rows(out)};
     }
   };
   template <class ExecT>

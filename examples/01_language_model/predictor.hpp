@@ -62,8 +62,8 @@ class Batch {
  private:
   Matrix<std::uint8_t> ids_;
   Kokkos::View<std::uint8_t*, Memory> targets_;
-  Matrix<std::uint8_t>::HostMirror host_ids_;
-  Kokkos::View<std::uint8_t*, Memory>::HostMirror host_targets_;
+  Matrix<std::uint8_t>::host_mirror_type host_ids_;
+  Kokkos::View<std::uint8_t*, Memory>::host_mirror_type host_targets_;
   std::size_t tokens_ = 0;
 };
 

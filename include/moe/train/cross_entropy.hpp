@@ -178,10 +178,11 @@ struct CrossEntropy {
       w.mean = arena.template vector<T>(1);
       w.rows = arena.template vector<T>(max_tokens);
       w.counts = arena.template vector<int>(4);
-      w.num_valid = {w.counts.data(), 1};
-      w.num_ignored = {w.counts.data() + 1, 1};
-      w.num_invalid = {w.counts.data() + 2, 1};
-      w.num_non_finite = {w.counts.data() + 3, 1};
+      const auto counter = [&](int i) { return Vector<int, memory>(w.counts.data() + i, 1); };
+      w.num_valid = counter(0);
+      w.num_ignored = counter(1);
+      w.num_invalid = counter(2);
+      w.num_non_finite = counter(3);
       w.count = detail::ColumnSum<int>(arena, max_tokens, 3);
       w.sum = detail::ColumnSum<T>(arena, max_tokens, 2);
       w.max_tokens = max_tokens;
