@@ -17,7 +17,7 @@ namespace moe::detail {
 ///     step_at(in, k)                bytes from a panel's beginning to the step that begins with input k
 ///     load(from, words)             a step of one line
 ///     scales(panel, in, k, scale)   of the inputs from k to group_end(in, k)
-///     value(words, i, scale)        the weights of input i of the step, or of the terms i and i + 1
+///     value(words, i, scale, w)     the weights of input i of the step, or of the terms i and i + 1
 template <class StorageT, class LeafT, class = void>
 struct Codec;
 
@@ -62,11 +62,11 @@ struct Codec<bfloat16, LeafT> : LineVectors<LeafT> {
       __builtin_memcpy(&words[0], &pairs, sizeof(pairs));
     }
   }
-  static MOE_LEAF V value(const Words& words, int, const V&) {
+  static MOE_LEAF void value(const Words& words, int, const V&, V& w) {
     if constexpr (step == 1) {
-      return reinterpret_cast<V>(words << 16);
+      w = reinterpret_cast<V>(words << 16);
     } else {
-      return reinterpret_cast<V>(words);
+      w = reinterpret_cast<V>(words);
     }
   }
 };
@@ -91,11 +91,11 @@ struct Codec<half, LeafT> : LineVectors<LeafT> {
     for (int j = 0; j < per_line; ++j) Ops::widen(words[j], from + j * lanes * 2);
   }
   /// As half's own conversion.
-  static MOE_LEAF V value(const Words& words, int, const V&) {
+  static MOE_LEAF void value(const Words& words, int, const V&, V& w) {
     const Words shifted = (words & 0x7fffu) << 13;
     const Words rebased = reinterpret_cast<Words>(reinterpret_cast<V>(shifted) * 0x1p112f);
     const Words infinite = reinterpret_cast<Words>(shifted >= 0x0f800000u) & 0x7f800000u;
-    return reinterpret_cast<V>(rebased | infinite | (words & 0x8000u) << 16);
+    w = reinterpret_cast<V>(rebased | infinite | (words & 0x8000u) << 16);
   }
 };
 
@@ -139,26 +139,26 @@ struct Codec<StorageT, LeafT, std::enable_if_t<is_quantised_v<StorageT>>> : Line
       }
     }
   }
-  static MOE_LEAF V value(const Words& words, int i, const V& scale) {
+  static MOE_LEAF void value(const Words& words, int i, const V& scale, V& w) {
     if constexpr (LeafT::terms == 1) {
-      return number(words, i, scale);
+      number(words, i, scale, w);
     } else {
-      V pair;
-      LeafT::pairs(number(words, i, scale), number(words, i + 1, scale), pair);
-      return pair;
+      V first, second;
+      number(words, i, scale, first);
+      number(words, i + 1, scale, second);
+      LeafT::pairs(first, second, w);
     }
   }
 
  private:
-  static MOE_LEAF V number(const Words& words, int i, const V& scale) {
+  static MOE_LEAF void number(const Words& words, int i, const V& scale, V& w) {
     constexpr int bits = 32 / step;
     if constexpr (std::is_same_v<StorageT, mxfp4>) {
-      V q;
-      Ops::lookup(q, words >> bits * i, e2m1);
-      return q * scale;
+      Ops::lookup(w, words >> bits * i, e2m1);
+      w = w * scale;
     } else {
       const Integers q = reinterpret_cast<Integers>(words << (32 - bits - bits * i)) >> (32 - bits);
-      return __builtin_convertvector(q, V) * scale;
+      w = __builtin_convertvector(q, V) * scale;
     }
   }
   static constexpr float e2m1[16] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};

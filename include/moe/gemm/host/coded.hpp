@@ -56,7 +56,9 @@ struct DecodeKernel {
   static MOE_LEAF void put(const WordsT& words, int i, const ScaleT& scale, float*& to) {
     MOE_UNROLL
     for (int j = 0; j < C::per_line; ++j) {
-      *reinterpret_cast<UnalignedNative<float, C::lanes>*>(to + j * C::lanes) = C::value(words[j], i, scale[j]);
+      typename C::V w;
+      C::value(words[j], i, scale[j], w);
+      *reinterpret_cast<UnalignedNative<float, C::lanes>*>(to + j * C::lanes) = w;
     }
     to += line<float>;
   }
@@ -146,7 +148,7 @@ struct CodedTileKernel {
     V weights[LinesV * C::per_line];
     MOE_UNROLL
     for (int j = 0; j < LinesV * C::per_line; ++j) {
-      weights[j] = C::value(words[j / C::per_line][j % C::per_line], i, scale[j / C::per_line][j % C::per_line]);
+      C::value(words[j / C::per_line][j % C::per_line], i, scale[j / C::per_line][j % C::per_line], weights[j]);
     }
     MOE_UNROLL
     for (int r = 0; r < RowsV; ++r) {

@@ -152,7 +152,7 @@ struct IntegerTileKernel {
       a += 2 * RowsV;
       Bytes total[RowsV * vectors];
       MOE_UNROLL
-      for (int i = 0; i < RowsV * vectors; ++i) total[i] = broadcast_word<C, Bytes>(firsts + i / vectors);
+      for (int i = 0; i < RowsV * vectors; ++i) broadcast_word<C>(firsts + i / vectors, total[i]);
       const int words = W::words(tile.in - k) / W::per_word;
       std::int64_t at = C::step_at(tile.in, k);
       for (int w = 0; w < words; ++w, at += C::step_bytes) {
@@ -204,19 +204,20 @@ struct IntegerTileKernel {
     }
     MOE_UNROLL
     for (int i = 0; i < RowsV * vectors; ++i) {
-      const auto x = broadcast_word<C, typename LeafT::Bytes>(a + i / vectors);
+      typename LeafT::Bytes x;
+      broadcast_word<C>(a + i / vectors, x);
       W::template dot<LeafT>(total[i], weights[i % vectors], x);
     }
     a += RowsV;
   }
   /// As a float: of integers g++ 12 makes an instruction for each lane.
   template <class C, class BytesT>
-  static MOE_LEAF BytesT broadcast_word(const std::uint32_t* word) {
+  static MOE_LEAF void broadcast_word(const std::uint32_t* word, BytesT& all) {
     float bits;
     __builtin_memcpy(&bits, word, sizeof(bits));
     typename C::V floats;
     C::Ops::broadcast(floats, bits);
-    return reinterpret_cast<BytesT>(floats);
+    all = reinterpret_cast<BytesT>(floats);
   }
 };
 
