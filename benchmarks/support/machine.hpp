@@ -67,6 +67,34 @@ struct PickFmaChains {
   }
 };
 
+/// The same with four products of bytes for each word.
+struct ByteChainsKernel {
+  template <class LeafT>
+  static MOE_LEAF void run(const FmaChains<float>& f) {
+    constexpr int chains = FmaChains<float>::chains;
+    using Bytes = typename LeafT::Bytes;
+    Bytes a, sum[chains];
+    __builtin_memcpy(&a, f.values, sizeof(a));
+#pragma GCC unroll 12
+    for (int i = 0; i < chains; ++i) sum[i] = a;
+    for (int step = 0; step < FmaChains<float>::steps; ++step) {
+#pragma GCC unroll 12
+      for (int i = 0; i < chains; ++i) LeafT::dot_wide(sum[i], a, a);
+    }
+    Bytes all = sum[0];
+#pragma GCC unroll 12
+    for (int i = 1; i < chains; ++i) all = all ^ sum[i];
+    __builtin_memcpy(f.values + 16, &all, sizeof(all));
+  }
+};
+
+struct PickByteChains {
+  template <class LeafT>
+  auto operator()() const {
+    return &LeafT::template call<ByteChainsKernel, FmaChains<float>>;
+  }
+};
+
 template <class T>
 constexpr int lanes_of(HostIsa isa) {
   return (isa >= HostIsa::avx512 ? 64 : isa == HostIsa::avx2 ? 32 : 16) / int(sizeof(T));
@@ -120,21 +148,48 @@ struct RunReaders {
 
 }  // namespace detail
 
+namespace detail {
+
+/// Best of several runs of one kernel by all threads, in FLOP/s; `terms` products are added by each multiply-add.
+template <class T, class ExecT>
+double measure_chains(const ExecT& exec, void (*chains)(const FmaChains<T>&), int lanes, int terms, int repeats) {
+  const int threads = exec.concurrency();
+  std::vector<T> values(std::size_t(threads) * 64, T(0.5));
+  const RunFmaChains<T> run{values.data(), chains};
+  double best = 0;
+  for (int i = 0; i < repeats; ++i) {
+    const double begin = seconds();
+    Kokkos::parallel_for("moe::benchmarks::peak", Kokkos::RangePolicy<ExecT>(exec, 0, threads), run);
+    exec.fence();
+    const double flops = 2.0 * terms * FmaChains<T>::chains * FmaChains<T>::steps * lanes * threads;
+    best = std::max(best, flops / (seconds() - begin));
+  }
+  return best;
+}
+
+}  // namespace detail
+
 /// The rate of multiply-adds in registers, all threads together, best of several runs, in FLOP/s.
 template <class T, class ExecT>
 double measure_fma_peak(const ExecT& exec, HostIsa isa = host_isa(), int repeats = 10) {
-  const int threads = exec.concurrency();
-  std::vector<T> values(std::size_t(threads) * 64, T(0.5));
-  const detail::RunFmaChains<T> run{values.data(), moe::detail::with_leaf(isa, detail::PickFmaChains<T>{})};
-  double best = 0;
-  for (int i = 0; i < repeats; ++i) {
-    const double begin = detail::seconds();
-    Kokkos::parallel_for("moe::benchmarks::peak", Kokkos::RangePolicy<ExecT>(exec, 0, threads), run);
-    exec.fence();
-    const double flops = 2.0 * FmaChains<T>::chains * FmaChains<T>::steps * detail::lanes_of<T>(isa) * threads;
-    best = std::max(best, flops / (detail::seconds() - begin));
-  }
-  return best;
+  return detail::measure_chains<T>(exec, moe::detail::with_leaf(isa, detail::PickFmaChains<T>{}),
+                                   detail::lanes_of<T>(isa), 1, repeats);
+}
+
+/// The same of bfloat16, where the CPU multiplies pairs of them; else they are multiplied as floats.
+template <class ExecT>
+double measure_pair_peak(const ExecT& exec, HostIsa isa = host_isa(), int repeats = 10) {
+  if (isa < HostIsa::avx512_bf16) return measure_fma_peak<float>(exec, isa, repeats);
+  return detail::measure_chains<float>(exec, moe::detail::with_pair_leaf(detail::PickFmaChains<float>{}),
+                                       detail::lanes_of<float>(isa), 2, repeats);
+}
+
+/// The same of bytes, by the instructions that the leaf has for them.
+template <class ExecT>
+double measure_byte_peak(const ExecT& exec, HostIsa isa = host_isa(), int repeats = 10) {
+  const int lanes = isa == HostIsa::avx512 ? detail::lanes_of<float>(HostIsa::avx2) : detail::lanes_of<float>(isa);
+  return detail::measure_chains<float>(exec, moe::detail::with_byte_leaf(isa, detail::PickByteChains{}), lanes, 4,
+                                       repeats);
 }
 
 /// The rate of reading memory that no cache holds, in huge pages, all threads together, best of several runs, in bytes/s.

@@ -58,6 +58,8 @@ void describe() {
   benchmark::AddCustomContext("instructions", std::string(moe::name(moe::host_isa())));
   benchmark::AddCustomContext("fma_peak_GFLOP/s", std::to_string(machine.fma_peak * 1e-9));
   benchmark::AddCustomContext("read_bandwidth_GB/s", std::to_string(machine.read_bandwidth * 1e-9));
+  benchmark::AddCustomContext("pair_peak_GFLOP/s", std::to_string(machine.pair_peak * 1e-9));
+  benchmark::AddCustomContext("byte_peak_GFLOP/s", std::to_string(machine.byte_peak * 1e-9));
   benchmark::AddCustomContext("quick", is_quick ? "true" : "false");
 }
 
@@ -67,7 +69,9 @@ const Machine& this_machine() {
   using Host = Kokkos::DefaultHostExecutionSpace;
   static const Machine machine{
       moe::benchmarks::measure_fma_peak<float>(Host(), moe::host_isa(), is_quick ? 1 : 10),
-      moe::benchmarks::measure_read_bandwidth(Host(), std::int64_t(1) << (is_quick ? 24 : 30), is_quick ? 1 : 5)};
+      moe::benchmarks::measure_read_bandwidth(Host(), std::int64_t(1) << (is_quick ? 24 : 30), is_quick ? 1 : 5),
+      moe::benchmarks::measure_pair_peak(Host(), moe::host_isa(), is_quick ? 1 : 10),
+      moe::benchmarks::measure_byte_peak(Host(), moe::host_isa(), is_quick ? 1 : 10)};
   return machine;
 }
 

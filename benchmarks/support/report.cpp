@@ -7,15 +7,15 @@ namespace bench {
 
 using benchmark::Counter;
 
-void report_work(benchmark::State& state, const Work& total) {
+void report_work(benchmark::State& state, const Work& total, double peak) {
   if (total.flops == 0 && total.bytes == 0) return;
   const Machine& machine = this_machine();
   state.counters["GFLOP/s"] = Counter(total.flops * 1e-9, Counter::kIsRate);
   state.counters["GB/s"] = Counter(total.bytes * 1e-9, Counter::kIsRate);
-  state.counters["of_peak"] = Counter(total.flops / machine.fma_peak, Counter::kIsRate);
+  state.counters["of_peak"] = Counter(total.flops / peak, Counter::kIsRate);
   state.counters["of_bandwidth"] = Counter(total.bytes / machine.read_bandwidth, Counter::kIsRate);
   state.counters["of_limit"] =
-      Counter(std::max(total.flops / machine.fma_peak, total.bytes / machine.read_bandwidth), Counter::kIsRate);
+      Counter(std::max(total.flops / peak, total.bytes / machine.read_bandwidth), Counter::kIsRate);
 }
 
 void report_per_token(benchmark::State& state, int num_tokens, double flops_per_token) {

@@ -20,6 +20,8 @@ using Exec = Kokkos::DefaultExecutionSpace;
 struct Machine {
   double fma_peak;        ///< float FLOP/s of all threads; a fused multiply-add counts as two
   double read_bandwidth;  ///< bytes/s of all threads, from memory in huge pages
+  double pair_peak;       ///< FLOP/s of bfloat16, as pairs where the CPU multiplies them
+  double byte_peak;       ///< FLOP/s of bytes
 };
 
 /// Measured once in a run, before the first benchmark.
@@ -47,8 +49,9 @@ struct Work {
 };
 
 /// GFLOP/s, GB/s, and how near they come to this machine's limits: the work of all iterations together, if there is any.
-/// `of_limit` is the time that the slower of the two limits allows over the time taken.
-void report_work(benchmark::State& state, const Work& total);
+/// `of_limit` is the time that the slower of the two limits allows over the time taken. The peak is that of float, unless
+/// another is given.
+void report_work(benchmark::State& state, const Work& total, double peak = this_machine().fma_peak);
 
 /// `per_token`, in seconds; with the floating-point operations that a token needs, also `floor`, the seconds that these
 /// take at the machine's peak.
