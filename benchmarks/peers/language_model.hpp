@@ -3,6 +3,7 @@
 #include "layer.hpp"
 #include "subject.hpp"
 
+#include "../../examples/01_language_model/mixture.hpp"
 #include "../../examples/01_language_model/model.hpp"
 
 #include <cstdint>
@@ -18,11 +19,9 @@ class LanguageModel final : public Subject {
   LanguageModel(const Sizes& sizes, const moe::SafetensorsReader& weights, const moe::SafetensorsReader& text)
       : tokens_(sizes.tokens.at(0)),
         context_(int(text.entries().at("ids." + std::to_string(tokens_)).shape.at(2))),
-        model_({.experts = sizes.experts,
-                .top_k = sizes.top_k,
-                .intermediate = sizes.intermediate,
-                .hidden = sizes.hidden},
-               context_),
+        shape_{
+            .experts = sizes.experts, .top_k = sizes.top_k, .intermediate = sizes.intermediate, .hidden = sizes.hidden},
+        model_(make_mixture(shape_), shape_.embedding, context_),
         parameters_(model_.parameters(exec_)),
         gradients_(model_.gradients(exec_)),
         tape_(model_.tape(exec_, tokens_)),
@@ -30,7 +29,7 @@ class LanguageModel final : public Subject {
         state_(optimiser_.state(exec_, parameters_, gradients_)),
         norm_(clip_.workspace(exec_, gradients_)),
         loss_(cross_entropy_.workspace(exec_, tokens_)),
-        logits_("logits", tokens_, ::LanguageModel::alphabet) {
+        logits_("logits", tokens_, decltype(model_)::alphabet) {
     read_parameters(weights, parameters_);
     const int batches = sizes.batches.at(0);
     const std::string suffix = "." + std::to_string(tokens_);
@@ -46,7 +45,7 @@ class LanguageModel final : public Subject {
 
   void run(const Job& job) override {
     if (job.task != "model step") throw Cannot("there is no task '" + job.task + "' of the language model");
-    model_.forward(exec_, parameters_, ids_.at(job.batch), logits_, tape_, workspace_);
+    model_.forward(exec_, parameters_, moe::inputs(ids_.at(job.batch)), logits_, tape_, workspace_);
     cross_entropy_(exec_, logits_, targets_.at(job.batch), logits_, loss_);  // the logits become their gradient
     model_.backward(exec_, parameters_, tape_, logits_, gradients_, workspace_);
     clip_(exec_, norm_, gradients_);
@@ -56,14 +55,15 @@ class LanguageModel final : public Subject {
 
   void results(const Job&, moe::SafetensorsWriter& file) override {
     file.add<float>("loss", {1}, [this] { return std::vector<float>{loss_.mean(0)}; });
-    add_tensors(file, "parameter.", parameters_, model_.shape().experts);
+    add_tensors(file, "parameter.", parameters_, shape_.experts);
   }
 
  private:
   Exec exec_;
   int tokens_, context_;
-  ::LanguageModel model_;
-  ::LanguageModel::Parameters<Exec> parameters_, gradients_;
+  ModelShape shape_;
+  ::LanguageModel<decltype(make_mixture(shape_))> model_;
+  decltype(model_.parameters(exec_)) parameters_, gradients_;
   decltype(model_.tape(exec_, 0)) tape_;
   decltype(model_.workspace(exec_, 0)) workspace_;
   moe::AdamW optimiser_{.learning_rate = 1e-4, .beta2 = 0.99, .weight_decay = 0.1};

@@ -21,7 +21,7 @@ void read_parameters(const moe::SafetensorsReader& file, ParametersT& parameters
       [&](auto& tensor) {
         using T = typename std::decay_t<decltype(tensor)>::value_type;
         auto values = file.read<float>(tensor.name, {tensor.shape.begin(), tensor.shape.end()});
-        if constexpr (std::is_same_v<T, float>) {
+        if constexpr (std::is_same_v<moe::element_value<T>, float>) {
           moe::assign(tensor, values);
         } else {
           std::vector<T> rounded(values.size());
@@ -59,6 +59,7 @@ class Layer final : public Subject {
   using T = typename PrecisionT::storage;
   using LayerT = moe::Layer<moe::Shape<>, moe::SoftmaxTopK<moe::dynamic, moe::Normalise>, moe::SwiGlu, moe::NoBalance,
                             moe::Dropless, PrecisionT>;
+  static constexpr bool trains = !moe::is_quantised_v<typename PrecisionT::weights>;
 
  public:
   Layer(const Sizes& sizes, const moe::SafetensorsReader& weights, const moe::SafetensorsReader& tokens)
@@ -79,7 +80,26 @@ class Layer final : public Subject {
   void run(const Job& job) override {
     const auto& x = x_.at(job.tokens).at(job.batch);
     if (job.task == "forward") return layer_.forward(exec_, parameters_, x, first(y_, job), workspace_);
+    if constexpr (trains) {
+      train(job);
+    } else {
+      throw Cannot("quantised weights are not trained");
+    }
+  }
 
+  void results(const Job& job, moe::SafetensorsWriter& file) override {
+    add(file, "y", first(y_, job));
+    if constexpr (trains) {
+      if (job.task == "forward") return;
+      add(file, "dx", first(training_->dx, job));
+      if (job.task == "backward") add_tensors(file, "gradient.", training_->gradients, layer_.shape().experts);
+      if (job.task == "step") add_tensors(file, "parameter.", parameters_, layer_.shape().experts);
+    }
+  }
+
+ private:
+  void train(const Job& job) {
+    const auto& x = x_.at(job.tokens).at(job.batch);
     if (!training_) training_.emplace(*this);
     Training& t = *training_;
     layer_.forward(exec_, parameters_, x, first(y_, job), t.tape, t.workspace);
@@ -93,15 +113,6 @@ class Layer final : public Subject {
     layer_.update(exec_, parameters_, t.tape);
   }
 
-  void results(const Job& job, moe::SafetensorsWriter& file) override {
-    add(file, "y", first(y_, job));
-    if (job.task == "forward") return;
-    add(file, "dx", first(training_->dx, job));
-    if (job.task == "backward") add_tensors(file, "gradient.", training_->gradients, layer_.shape().experts);
-    if (job.task == "step") add_tensors(file, "parameter.", parameters_, layer_.shape().experts);
-  }
-
- private:
   static Matrix<T> first(const Matrix<T>& rows, const Job& job) {
     return Kokkos::subview(rows, std::pair(0, job.tokens), Kokkos::ALL);
   }

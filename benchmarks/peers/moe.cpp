@@ -31,6 +31,8 @@ Make make() {
 const std::map<std::string, Make> subjects{
     {"float32", make<peers::Layer<moe::Precision<float>>>()},
     {"bfloat16", make<peers::Layer<moe::Precision<moe::bfloat16>>>()},
+    {"int8", make<peers::Layer<moe::Precision<float, moe::int8, moe::int8>>>()},
+    {"int4", make<peers::Layer<moe::Precision<float, moe::int4, moe::int8>>>()},
     {"language model", make<peers::LanguageModel>()},
 };
 

@@ -89,12 +89,24 @@ def write_language_model(sizes, text, context, embedding, weights_path, tokens_p
 
 
 def quantise(weights, bits):
-    """Codes in 0 .. 2^bits - 1 and a scale for each QUANTISED_BLOCK of a row; symmetric: code 2^(bits-1) is zero."""
+    """Codes in 0 .. 2^bits - 1 and a scale for each QUANTISED_BLOCK of a row; code 2^(bits-1) is zero. Four bits as
+    moe::int4 has them, so that all have the same weights: the number of largest magnitude is -8 times a scale that is
+    rounded to bfloat16."""
     middle = 2 ** (bits - 1)
     blocks = weights.reshape(*weights.shape[:-1], -1, QUANTISED_BLOCK)
-    scales = np.abs(blocks).max(-1, keepdims=True) / (middle - 1)
-    codes = np.rint(blocks / np.where(scales == 0, 1, scales)) + middle
+    if bits == 4:
+        extreme = np.take_along_axis(blocks, np.abs(blocks).argmax(-1)[..., None], -1)
+        scales = bfloat16(extreme / -middle)
+    else:
+        scales = np.abs(blocks).max(-1, keepdims=True) / (middle - 1)
+    codes = np.clip(np.rint(blocks / np.where(scales == 0, 1, scales)), -middle, middle - 1) + middle
     return codes.astype(np.uint8).reshape(weights.shape), scales[..., 0].astype(np.float32)
+
+
+def bfloat16(numbers):
+    """Rounded to the nearest, ties to even."""
+    bits = numbers.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def dequantised(weights, bits):
