@@ -215,7 +215,7 @@ struct IntegerTileKernel {
   static MOE_LEAF void broadcast_word(const std::uint32_t* word, BytesT& all) {
     float bits;
     __builtin_memcpy(&bits, word, sizeof(bits));
-    typename C::V floats;
+    typename C::V floats{};
     C::Ops::broadcast(floats, bits);
     all = reinterpret_cast<BytesT>(floats);
   }

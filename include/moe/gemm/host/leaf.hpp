@@ -74,7 +74,9 @@ struct BaselineLeaf {
     }
     /// table[index % 16] in each lane.
     static MOE_LEAF void lookup(V& v, const Native<std::uint32_t, N>& index, const float (&table)[16]) {
-      for (int i = 0; i < N; ++i) v[i] = table[index[i] & 15];
+      T values[N];
+      for (int i = 0; i < N; ++i) values[i] = table[index[i] & 15];
+      __builtin_memcpy(&v, values, sizeof(values));
     }
   };
 
