@@ -58,9 +58,7 @@ class LanguageModel : public moe::Block<LanguageModel<MixtureT>> {
     MatrixOf<ExecT> window, in, out;
 
     Between first(std::size_t tokens) const {
-      const auto rows = [&](const MatrixOf<ExecT>& all) {
-        return MatrixOf<ExecT>(all.data(), tokens, all.extent(1));
-      };
+      const auto rows = [&](const MatrixOf<ExecT>& all) { return MatrixOf<ExecT>(all.data(), tokens, all.extent(1)); };
       return {rows(window), rows(in), rows(out)};
     }
   };
