@@ -4,7 +4,7 @@
 #include <moe/moe.hpp>
 
 /// A token's expert is the hash of its id (Roller et al. 2021, "Hash layers for large sparse models"). moe::RuleRouter
-/// makes a trainable one of a rule; this one shows the whole contract.
+/// makes a router of a rule alone, for training too; this one shows the whole contract.
 struct HashRouter : moe::Stateless {
   int slots(const auto&) const { return 1; }                              // experts that a token can have
   int max_rows(const auto&, int num_tokens) const { return num_tokens; }  // the most rows that the experts get
