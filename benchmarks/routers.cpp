@@ -80,7 +80,7 @@ struct Routed {
         if (RouterT::draws_noise) s.routing.noise = {arena, num_tokens, shape.experts};
       }
       s.tape = router.template tape<Types>(arena, shape, num_tokens);
-      s.workspace = router.template workspace<Types>(arena, shape, num_tokens);
+      s.workspace = moe::detail::workspace_of<Types>(router, arena, shape, num_tokens, moe::Use::training);
       return s;
     };
     return moe::detail::carve(exec, moe::detail::allocate(exec, "bench::scratch", moe::detail::measure<Exec>(make)),

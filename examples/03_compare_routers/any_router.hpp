@@ -147,7 +147,8 @@ class AnyRouter {
       return std::any(std::in_place_type<T>, router.template tape<Types>(arena, shape, max_tokens));
     }
     std::any workspace(Arena& arena, const Shape& shape, int max_tokens) const override {
-      return std::any(std::in_place_type<W>, router.template workspace<Types>(arena, shape, max_tokens));
+      return std::any(std::in_place_type<W>,
+                      moe::detail::workspace_of<Types>(router, arena, shape, max_tokens, moe::Use::training));
     }
 
     void route(const Context& context, const std::any& p, const Inputs& in, const Routing& routing,

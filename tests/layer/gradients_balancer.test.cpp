@@ -45,7 +45,7 @@ TEST_CASE("gradients: several balancers, and a scale of their losses", "[layer][
                          SequenceBalance{.weight = 1, .sequence_length = 2},
                          EntropyLoss{.token = 0.5f, .batch = 0.25f}};
   check(balancer);
-  check(balancer, 1024);
+  check(balancer, 16);  // more, and the differences of the losses would drown those of <dy, y>
   check(balancer, 0);
 }
 
