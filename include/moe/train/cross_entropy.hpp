@@ -195,7 +195,7 @@ struct CrossEntropy {
   template <class ExecT, class LogitsT, class TargetsT, class T, class MemoryT>
   void operator()(const ExecT& exec, const LogitsT& logits, const TargetsT& targets,
                   const Workspace<T, MemoryT>& workspace) const {
-    run(exec, logits, targets, Matrix<T, MemoryT>(), workspace, 0);
+    run(exec, logits, targets, Matrix<T, MemoryT>(nullptr, 0, 0), workspace, 0);
   }
 
   /// The loss and its gradient, times `scale`; overwrites d_logits. Asynchronous, no allocation.

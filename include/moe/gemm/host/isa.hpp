@@ -55,13 +55,13 @@ inline HostIsa default_isa() {
 #else
   const char* const wish = std::getenv("MOE_HOST_ISA");
   HostIsa best = HostIsa::baseline;
-  std::string names;
   for (const HostIsa isa : all_host_isas) {
     if (wish != nullptr && wish == name(isa)) return checked_isa(isa);
     if (is_supported(isa)) best = isa;
-    names += (names.empty() ? "" : ", ") + std::string(name(isa));
   }
   if (wish == nullptr) return best;
+  std::string names;
+  for (const HostIsa isa : all_host_isas) names += (names.empty() ? "" : ", ") + std::string(name(isa));
   throw Error("moe::HostEngine: expected MOE_HOST_ISA to be one of " + names + ", got " + std::string(wish));
 #endif
 }
