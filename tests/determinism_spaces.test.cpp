@@ -13,7 +13,8 @@ TEST_CASE("the same bits on Serial and on OpenMP", "[determinism]") {
   const auto check = [](const std::string& name, const auto& block) {
     for (const int tokens : {1, 33, 222}) {
       INFO(name << ", " << tokens << " tokens");
-      moe_tests::Run serial(Kokkos::Serial(), block, tokens, tokens), openmp(Kokkos::OpenMP(), block, tokens, tokens);
+      moe_tests::Run serial(Kokkos::Serial(), block, tokens, tokens);
+      moe_tests::Run openmp(Kokkos::OpenMP(), block, tokens, tokens);
       CHECK(moe_tests::difference(moe_tests::train(serial, 2), moe_tests::train(openmp, 2)) == "");
     }
   };
