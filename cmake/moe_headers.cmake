@@ -28,6 +28,7 @@ set(MOE_HEADERS
   include/moe/core/kernel.hpp
   include/moe/core/layout.hpp
   include/moe/core/macros.hpp
+  include/moe/core/made_for.hpp
   include/moe/core/math.hpp
   include/moe/core/operands.hpp
   include/moe/core/parameters.hpp
@@ -120,6 +121,7 @@ set(MOE_HEADERS
   include/moe/router/select.hpp
   include/moe/router/selection_bias.hpp
   include/moe/router/sinkhorn.hpp
+  include/moe/router/stages.hpp
   include/moe/router/threshold.hpp
   include/moe/router/token_keys.hpp
   include/moe/router/top_p.hpp

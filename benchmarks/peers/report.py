@@ -25,10 +25,10 @@ def time_of(seconds):
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
-def of_limit(result, cell):
+def of_limit(cell):
     """The part of its time that the machine's nearest limit would take, and that limit's name."""
-    arithmetic = cell["flops"] / result["fma_peak"] / cell["seconds"]
-    memory = cell["bytes"] / result["read_bandwidth"] / cell["seconds"]
+    arithmetic = cell["flops"] / cell["fma_peak"] / cell["seconds"]
+    memory = cell["bytes"] / cell["read_bandwidth"] / cell["seconds"]
     return (memory, "bandwidth") if memory > arithmetic else (arithmetic, "peak")
 
 
@@ -41,8 +41,8 @@ def groups(result):
     return found
 
 
-def text_of(result, cell):
-    part, limit = of_limit(result, cell)
+def text_of(cell):
+    part, limit = of_limit(cell)
     text = f"{time_of(cell['seconds'])}, {part * 100:.0f} % of the {limit}"
     return text if cell["times_ours"] is None else f"{text}, **{cell['times_ours']:.2f}**"
 
@@ -55,14 +55,20 @@ def reasons(result, task, type_):
     return [f"- {method}, T = {', '.join(at)}: {reason}." for (method, reason), at in by_reason.items()]
 
 
+def span(result, limit, digits):
+    """The least and the most that was measured of a limit, in 10^9."""
+    values = sorted({f"{cell[limit] * 1e-9:{digits}}" for cell in result["cells"]}, key=float)
+    return " to ".join(values[:1] + values[-1:][: len(values) - 1]) if values else "?"
+
+
 def markdown(result):
     s, versions = result["sizes"], result["compared"]
     lines = [
         f"{result['date']}, {result['cpu']}, {result['threads']} threads, waiting: {result['waiting']}; "
         "layer (hidden, intermediate, experts, top_k) = "
-        f"({s['hidden']}, {s['intermediate']}, {s['experts']}, {s['top_k']}). In this run the machine reached "
-        f"{result['fma_peak'] * 1e-9:.0f} GFLOP/s of float multiply-adds and "
-        f"{result['read_bandwidth'] * 1e-9:.1f} GB/s of reading. "
+        f"({s['hidden']}, {s['intermediate']}, {s['experts']}, {s['top_k']}). Measured before each row of cells, the machine "
+        f"reached {span(result, 'fma_peak', '.0f')} GFLOP/s of float multiply-adds and "
+        f"{span(result, 'read_bandwidth', '.1f')} GB/s of reading. "
         f"moe {versions['moe']['version']} ({versions['moe']['instructions']}, g++ {versions['moe']['compiler']}); "
         f"PyTorch {versions['PyTorch']['version']} ({versions['PyTorch']['instructions']}); "
         f"ONNX Runtime {versions['ONNX Runtime MoE']['version']}; "
@@ -78,7 +84,7 @@ def markdown(result):
         if methods:
             lines += [f"| | {' | '.join(f'T = {n}' for n in tokens)} |", "|---" * (len(tokens) + 1) + "|"]
         for method, cells in methods.items():
-            row = [text_of(result, cells[n]) if n in cells else "-" for n in tokens]
+            row = [text_of(cells[n]) if n in cells else "-" for n in tokens]
             lines.append(f"| {method} | {' | '.join(row)} |")
         why = reasons(result, task, type_)
         lines += ([""] if why else []) + why
@@ -102,7 +108,7 @@ def plot(result, path):
         width = 0.8 / len(methods)
         for i, (method, cells) in enumerate(methods.items()):
             at = [(j + (i - (len(methods) - 1) / 2) * width, cells[n]) for j, n in enumerate(tokens) if n in cells]
-            heights = [of_limit(result, cell)[0] * 100 for _, cell in at]
+            heights = [of_limit(cell)[0] * 100 for _, cell in at]
             axis.bar([x for x, _ in at], heights, width * 0.9, color=colours[method], label=method)
         axis.set_xticks(range(len(tokens)), [f"T = {n}" for n in tokens])
         axis.set_title(title(task, type_), fontsize=10)

@@ -23,6 +23,11 @@
 // expect-error: moe: a dispatcher needs `plan(context, routing, plan, workspace) const`
 // expect-error: moe: a dispatcher needs `combine(context, routing, plan, rows, y, beta) const`
 // expect-error: moe: to be trained, a dispatcher needs `combine_backward(context, plan, d_gate_rows, d_rows,
+// expect-error: moe: a balancer with losses needs `template <class TypesT> struct Workspace`; Nothing if it needs none
+// expect-error: moe: a balancer with losses needs `workspace<TypesT>(arena, shape, max_tokens) const`, which makes its
+// expect-error: moe: a balancer with losses needs `static std::vector<std::string> loss_names()`, one for each
+// expect-error: moe: a balancer with losses needs `loss(context, routing, plan, losses, workspace) const`, which writes
+// expect-error: moe: a balancer with losses needs `backward(context, routing, plan, d_scores, d_logits, scale,
 
 // Every member that a layer asks a policy for, left out once.
 
@@ -70,6 +75,13 @@ void train(const Exec& exec) {
   layer.backward(exec, parameters, tape, x, x, gradients, workspace);
 }
 
+template <class BalancerT, bool AmongOthersV>
+void balance(const Exec& exec) {
+  using Several = std::conditional_t<AmongOthersV, moe::Balance<moe::SwitchLoss, BalancerT>, BalancerT>;
+  const moe::Layer<moe::Shape<4, 8, 8>, Router, Expert, Several> layer{moe::Shape<4, 8, 8>{}};
+  layer.parameters(exec);
+}
+
 #define ROUTER(number, macro, member)    \
   macro(Router##number, Router, member); \
   [[maybe_unused]] void router##number(const Exec& exec) { use<Router##number, Expert, Dispatcher>(exec); }
@@ -79,6 +91,11 @@ void train(const Exec& exec) {
 #define DISPATCHER(number, macro, member)        \
   macro(Dispatcher##number, Dispatcher, member); \
   [[maybe_unused]] void dispatcher##number(const Exec& exec) { use<Router, Expert, Dispatcher##number>(exec); }
+
+// The even ones stand among others.
+#define BALANCER(number, macro, member)        \
+  macro(Balancer##number, moe::ZLoss, member); \
+  [[maybe_unused]] void balancer##number(const Exec& exec) { balance<Balancer##number, number % 2 == 0>(exec); }
 
 ROUTER(1, LEAVE_OUT_TYPE, Parameters)
 ROUTER(2, LEAVE_OUT_TYPE, Tape)
@@ -104,6 +121,12 @@ DISPATCHER(1, LEAVE_OUT_TYPE, Workspace)
 DISPATCHER(2, LEAVE_OUT, workspace)
 DISPATCHER(3, LEAVE_OUT, plan)
 DISPATCHER(4, LEAVE_OUT, combine)
+
+BALANCER(1, LEAVE_OUT_TYPE, Workspace)
+BALANCER(2, LEAVE_OUT, workspace)
+BALANCER(3, LEAVE_OUT, loss_names)
+BALANCER(4, LEAVE_OUT, loss)
+BALANCER(5, LEAVE_OUT, backward)
 
 LEAVE_OUT(UntrainedRouter, Router, backward);
 LEAVE_OUT(UntrainedExpert, Expert, backward);

@@ -47,7 +47,8 @@ void check(const DispatcherT& dispatcher, const reference::Capacity& keep, bool 
   test::assign(routing.ids, kept);
   test::assign(routing.gates, outcome.gates);
   dropless.plan(exec, routing, plan, workspace);
-  dropless.apply(exec, {p.router, p.experts}, test::rows<double>(x, tokens, hidden), routing, plan, y, workspace);
+  dropless.apply(exec, {p.router, p.experts, p.made_for}, test::rows<double>(x, tokens, hidden), routing, plan, y,
+                 workspace);
   auto expected = test::to_host(y);
   int lost = 0, dropped = 0;
   for (int t = 0; t < tokens; ++t) {

@@ -13,7 +13,8 @@ namespace moe {
 /// the tape in this order.
 template <class... BalancersT>
 struct Balance {
-  std::tuple<BalancersT...> balancers{};
+  using parts = std::tuple<BalancersT...>;  ///< a layer asks each of them for what it lacks
+  parts balancers{};
 
   Balance() = default;
   explicit Balance(const BalancersT&... each) requires(sizeof...(BalancersT) > 0) : balancers(each...) {}

@@ -82,7 +82,7 @@ struct WorkspaceOf {
   using type = Nothing;
 };
 template <class TypesT, class BalancerT>
-requires adds_losses<BalancerT>
+requires adds_losses<BalancerT> && requires { typename BalancerT::template Workspace<TypesT>; }
 struct WorkspaceOf<TypesT, BalancerT> {
   using type = typename BalancerT::template Workspace<TypesT>;
 };

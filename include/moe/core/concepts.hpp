@@ -10,7 +10,9 @@
 #include <Kokkos_Core.hpp>
 
 #include <concepts>
+#include <string>
 #include <type_traits>
+#include <vector>
 
 namespace moe::detail {
 
@@ -152,6 +154,23 @@ concept HasCombineBackward = requires(const DispatcherT dispatcher, const Contex
   dispatcher.combine_backward(context, plan, d_gate_rows, rows, d_gates, rows);
 };
 
+template <class BalancerT>
+concept HasLossNames = requires {
+  { BalancerT::loss_names() } -> std::convertible_to<std::vector<std::string>>;
+};
+template <class BalancerT, class TypesT>
+concept HasLoss = requires(const BalancerT balancer, const Context<TypesT> context, const Routing<TypesT> routing,
+                           const Plan<TypesT> plan, typename TypesT::compute* losses,
+                           const balancing::Workspace<TypesT, BalancerT> workspace) {
+  balancer.loss(context, routing, plan, losses, workspace);
+};
+template <class BalancerT, class TypesT>
+concept HasLossBackward = requires(const BalancerT balancer, const Context<TypesT> context,
+                                   const Routing<TypesT> routing, const Plan<TypesT> plan,
+                                   const Matrix<typename TypesT::compute, typename TypesT::memory> d,
+                                   const balancing::Workspace<TypesT, BalancerT> workspace) {
+  balancer.backward(context, routing, plan, d, d, typename TypesT::compute(1), workspace);
+};
 template <class BalancerT, class TypesT, class RouterParametersT>
 concept Balances = std::is_same_v<BalancerT, NoBalance> || balancing::adds_losses<BalancerT> ||
     requires(const BalancerT balancer, const Context<TypesT> context, const RouterParametersT router,

@@ -3,6 +3,8 @@
 #include <moe/core/concepts.hpp>
 #include <moe/core/inputs.hpp>
 
+#include <tuple>
+
 namespace moe::detail {
 
 /// \file
@@ -75,10 +77,40 @@ constexpr bool expert_is_complete() {
 }
 
 template <class BalancerT, class RouterT, class TypesT>
+constexpr bool balancer_is_complete();
+
+/// Each of several balancers.
+template <class RouterT, class TypesT, class... BalancersT>
+constexpr bool balancers_are_complete(const std::tuple<BalancersT...>*) {
+  return (balancer_is_complete<BalancersT, RouterT, TypesT>() && ...);
+}
+
+template <class BalancerT, class RouterT, class TypesT>
 constexpr bool balancer_is_complete() {
+  if constexpr (requires { typename BalancerT::parts; }) {
+    static_assert(balancers_are_complete<RouterT, TypesT>(static_cast<typename BalancerT::parts*>(nullptr)));
+  }
   static_assert(Balances<BalancerT, TypesT, ParametersOf<RouterT, TypesT>>,
                 "moe: the fourth argument of Layer is a balancer: it needs `num_losses`, `loss` and `backward`, or "
                 "`update(context, router_parameters, load) const`; moe::NoBalance{} where there is none");
+  if constexpr (balancing::adds_losses<BalancerT>) {
+    static_assert(
+        HasWorkspace<BalancerT, TypesT>,
+        "moe: a balancer with losses needs `template <class TypesT> struct Workspace`; Nothing if it needs none");
+    static_assert(
+        MakesWorkspace<BalancerT, TypesT>,
+        "moe: a balancer with losses needs `workspace<TypesT>(arena, shape, max_tokens) const`, which makes its "
+        "Workspace");
+    static_assert(HasLossNames<BalancerT>,
+                  "moe: a balancer with losses needs `static std::vector<std::string> loss_names()`, one for each");
+    static_assert(
+        HasLoss<BalancerT, TypesT>,
+        "moe: a balancer with losses needs `loss(context, routing, plan, losses, workspace) const`, which writes "
+        "them");
+    static_assert(HasLossBackward<BalancerT, TypesT>,
+                  "moe: a balancer with losses needs `backward(context, routing, plan, d_scores, d_logits, scale, "
+                  "workspace) const`, which adds their gradient");
+  }
   if constexpr (balancing::needs_selection_bias<BalancerT>()) {
     static_assert(has_selection_bias<RouterT>(),
                   "moe: this balancer moves a selection bias, which the router has not; give the router one: "

@@ -120,6 +120,18 @@ auto product_rows(const RowSource<T, ScaleT>& rows) {
   }
 }
 
+/// The parts of what an activation needs, 1 where it does not say.
+template <class ActivationT>
+constexpr int activation_parts() {
+  if constexpr (requires { ActivationT::parts; }) return ActivationT::parts;
+  return 1;
+}
+template <class ActivationT>
+constexpr const char* activation_name() {
+  if constexpr (requires { ActivationT::tensor_name; }) return ActivationT::tensor_name;
+  return "";
+}
+
 template <class T>
 struct SetOne {
   T* one;
@@ -137,8 +149,15 @@ struct SetOne {
 /// \tparam InitT        initial values of the matrices: FanInUniform, SwitchNormal, Normal, ...
 template <class ActivationT, class BiasT = NoBias, class InitT = FanInUniform>
 struct FeedForward {
-  static constexpr int parts = ActivationT::parts;
-  static constexpr const char* in_name = ActivationT::tensor_name;
+  static_assert(
+      requires {
+        ActivationT::parts;
+        ActivationT::tensor_name;
+      },
+      "moe: FeedForward wants to know what the activation is applied to: moe::Plain<moe::Relu> where it stands alone, "
+      "moe::Gated<moe::Silu> where it gates a second product; moe::Mlp<> and moe::SwiGlu name them");
+  static constexpr int parts = detail::activation_parts<ActivationT>();
+  static constexpr const char* in_name = detail::activation_name<ActivationT>();
   static constexpr bool takes_additions = true;  ///< has forward_with, backward_with: see expert/low_rank.hpp
   static constexpr bool has_bias = std::is_same_v<BiasT, WithBias>;
   [[no_unique_address]] ActivationT activation{};  ///< its numbers, if it has any

@@ -128,6 +128,13 @@ class Block {
 
 namespace detail {
 
+/// Mixtures inside of a block; each takes the recorded experts where there is a moe::Replay.
+template <class BlockT>
+constexpr int num_mixtures() {
+  if constexpr (requires { BlockT::num_mixtures; }) return BlockT::num_mixtures;
+  return 0;
+}
+
 /// The block with its experts' matrices stored as WeightT, and rows multiplied as RowT, or as it is where it has none.
 template <class WeightT, class RowT, class BlockT>
 auto with_weights(const BlockT& block) {

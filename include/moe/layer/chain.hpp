@@ -28,6 +28,7 @@ class Chain : public Block<Chain<BlocksT...>> {
 
  public:
   using storage = typename BlockAt<0>::storage;
+  static constexpr int num_mixtures = (0 + ... + detail::num_mixtures<BlocksT>());
   static_assert((std::is_same_v<storage, typename BlocksT::storage> && ...),
                 "moe: all blocks of a Chain must have the same storage type; give each the same Precision");
 
@@ -134,6 +135,10 @@ class Chain : public Block<Chain<BlocksT...>> {
   }
   template <class ExecT, class XT>
   auto inputs_of(const XT& x, int max_tokens) const {
+    static_assert(
+        num_mixtures <= 1 || !has_side_v<Replay, decltype(detail::as_inputs(x))>,
+        "moe: a Chain of several mixtures would take the same moe::Replay in each of them; call its blocks one "
+        "after the other, each with the routing recorded of it");
     return detail::checked_inputs<storage, typename ExecT::memory_space>("moe::Chain::forward", x, hidden(),
                                                                          max_tokens);
   }

@@ -2,6 +2,7 @@
 
 #include <moe/core/balancing.hpp>
 #include <moe/core/kernel.hpp>
+#include <moe/core/made_for.hpp>
 #include <moe/core/precision.hpp>
 #include <moe/core/reduce.hpp>
 #include <moe/core/requirements.hpp>
@@ -59,6 +60,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   using precision = Scalars;
   using storage = typename Scalars::storage;
   using compute = typename Scalars::compute;
+  static constexpr int num_mixtures = 1;
 
   template <class ExecT>
   using TypesOf = Types<ExecT, ShapeT, Scalars, typename EngineT::template type<ExecT, compute>>;
@@ -67,6 +69,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   struct Tensors {
     detail::ParametersOf<RouterT, TypesT> router;
     detail::ParametersOf<ExpertT, TypesT> experts;
+    detail::MadeFor made_for{};
 
     template <class F, class... TreesT>
     static void for_each(F&& f, TreesT&... trees) {
@@ -96,6 +99,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     detail::TapeOf<ExpertT, TypesOf<ExecT>> experts;
     Matrix<const storage, memory> x;  ///< the caller's: it must live until backward
     int max_tokens = 0;
+    detail::MadeFor made_for{};
   };
 
   template <class ExecT>
@@ -119,6 +123,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     Vector<compute, memory> d_gate_rows;
     int max_tokens = 0;
     Use use = Use::training;
+    detail::MadeFor made_for{};
   };
 
   /// \throws Error if a size is not positive, or if router or expert cannot do with these.
@@ -167,6 +172,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     expect_training("moe::Layer::forward", workspace);
     const auto in = inputs_of<ExecT>("moe::Layer::forward", x, std::min(tape.max_tokens, workspace.max_tokens));
     const int tokens = int(in.x.extent(0));
+    expect_mine(tape);
     tape.routing.has_padding = has_side_v<Padding, decltype(in)>;
     const auto routing = tape.routing.first(tokens);
     const auto plan = tape.plan.first(tokens);
@@ -189,6 +195,9 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     const std::string& zero_label = detail::kernel_label<"moe::layer::zero">;
     const int tokens = int(tape.x.extent(0));
     expect_training("moe::Layer::backward", workspace);
+    expect_mine(p);
+    expect_mine(tape);
+    if (!g.made_for.nothing()) expect_mine(g, "gradients");  // none at all: they are not asked for
     detail::expect_forward("moe::Layer::backward", tape.x);
     detail::expect_at_most("moe::Layer::backward", "tokens (max_tokens of the workspace)", workspace.max_tokens,
                            tokens);
@@ -232,6 +241,8 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   template <class ExecT, class TapeT>
   void update(const ExecT& exec, const Parameters<ExecT>& p, TapeT& tape) const {
     const std::string& label = detail::kernel_label<"moe::layer::zero">;
+    expect_mine(p);
+    expect_mine(tape);
     Context<TypesOf<ExecT>> context{exec, shape_, {}, 0};
     detail::balancing::update(balancer_, context, p.router, tape.load);
     const Vector<int, typename ExecT::memory_space> counters[] = {tape.load, tape.dropped, tape.non_finite,
@@ -302,7 +313,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     using types = typename MakerT::template types<TypesOf<ExecT>>;
     static_assert(policies_are_complete<ExecT>());
     return Tensors<types>{router_.template parameters<types>(maker.in("router"), shape_),
-                          expert_.template parameters<types>(maker.in("experts"), shape_)};
+                          expert_.template parameters<types>(maker.in("experts"), shape_), made_for()};
   }
 
   template <class ExecT, class ArenaT>
@@ -323,6 +334,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     tape.router = router_.template tape<types>(arena, shape_, max_tokens);
     tape.experts = expert_.template tape<types>(arena, shape_, max_rows(max_tokens));
     tape.max_tokens = max_tokens;
+    tape.made_for = made_for(max_tokens);
     return tape;
   }
 
@@ -342,6 +354,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     w.dispatcher = dispatcher_.template workspace<types>(arena, shape_, max_tokens, slots());
     w.max_tokens = max_tokens;
     w.use = use;
+    w.made_for = made_for(max_tokens);
     w.count = detail::ColumnSum<int>(arena, max_tokens, 1);
     if (use == Use::inference) return w;
     w.balancer = detail::balancing::workspace<types>(balancer_, arena, shape_, max_tokens);
@@ -355,6 +368,24 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
 
  private:
   int max_rows(int tokens) const { return router_.max_rows(shape_, tokens); }
+
+  detail::MadeFor made_for() const { return {{shape_.experts, shape_.hidden, shape_.intermediate}}; }
+  detail::MadeFor made_for(int max_tokens) const {
+    return {{shape_.experts, shape_.hidden, shape_.intermediate, slots(), max_tokens, max_rows(max_tokens)}};
+  }
+  /// Parameters, a tape or a workspace that this layer made, or one of its sizes.
+  template <class TypesT>
+  void expect_mine(const Tensors<TypesT>& p, const char* what = "parameters") const {
+    detail::expect_made_for("moe::Layer", what, "experts, hidden, intermediate", made_for(), p.made_for);
+  }
+  template <class T>
+  void expect_mine(const T& made) const {
+    constexpr bool is_tape = requires { made.losses; };
+    detail::expect_made_for("moe::Layer", is_tape ? "tape" : "workspace",
+                            "experts, hidden, intermediate, slots, max_tokens, max_rows", made_for(made.max_tokens),
+                            made.made_for);
+  }
+
   /// A router that does not say so is taken not to; SwitchLoss then divides by the sum.
   static constexpr bool scores_sum_to_one() {
     if constexpr (requires { RouterT::scores_sum_to_one; }) return RouterT::scores_sum_to_one;
@@ -392,6 +423,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
 
   template <class ExecT, class WorkspaceT>
   Context<TypesOf<ExecT>> context(const ExecT& exec, const WorkspaceT& workspace, int tokens) const {
+    expect_mine(workspace);
     return {exec, shape_, workspace.engine, tokens};
   }
 
@@ -400,6 +432,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   void run_router(const Context<TypesT>& context, const ParametersT& p, const InputsT& in, Routing<TypesT> routing,
                   const TapeT& tape, WorkspaceT& workspace) const {
     const std::string& label = detail::kernel_label<"moe::layer::padding">;
+    expect_mine(p);
     constexpr bool has_padding = has_side_v<Padding, InputsT>;
     routing.has_padding = has_padding;
     if constexpr (has_padding) {
@@ -423,6 +456,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
                    WorkspaceT& workspace) const {
     const auto out = detail::checked_matrix<storage, typename TypesT::memory>("moe::Layer::forward, y", y,
                                                                               context.num_tokens, hidden());
+    expect_mine(p);
     const RowSource<storage, compute> source{
         .data = in.x.data(), .stride = std::int64_t(in.x.stride(0)), .index = plan.tokens.data()};
     expert_.forward(context, p.experts, plan.segments(max_rows(context.num_tokens)), source, workspace.rows, tape,

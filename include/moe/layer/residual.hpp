@@ -43,6 +43,7 @@ template <class BlockT>
 class Residual : public Block<Residual<BlockT>> {
  public:
   using storage = typename BlockT::storage;
+  static constexpr int num_mixtures = detail::num_mixtures<BlockT>();
 
   template <class ExecT>
   using Parameters = typename BlockT::template Parameters<ExecT>;

@@ -2,6 +2,7 @@
 
 #include <moe/core/interleaved_sum.hpp>
 #include <moe/core/kernel.hpp>
+#include <moe/core/made_for.hpp>
 #include <moe/core/precision.hpp>
 #include <moe/core/reduce.hpp>
 #include <moe/core/shape.hpp>
@@ -107,6 +108,7 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
     Vector<compute, typename ExecT::memory_space> scales;
     Matrix<const storage, typename ExecT::memory_space> x;  ///< the caller's: it must live until backward
     int max_tokens = 0;
+    detail::MadeFor made_for{};
   };
   template <class ExecT>
   struct Workspace {
@@ -114,6 +116,7 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
     detail::ColumnSum<compute> column_sum;
     int max_tokens = 0;
     Use use = Use::training;
+    detail::MadeFor made_for{};
   };
 
   /// \throws Error if hidden is not positive.
@@ -126,11 +129,13 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
 
   template <class ExecT, class XT, class YT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, WorkspaceT& workspace) const {
+    expect_mine("workspace", workspace.made_for);
     run(exec, p, inputs_of<ExecT>(x, workspace.max_tokens).x, y, workspace.scales);
   }
   template <class ExecT, class XT, class YT, class TapeT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, TapeT& tape,
                WorkspaceT&) const {
+    expect_mine("tape", tape.made_for);
     tape.x = inputs_of<ExecT>(x, tape.max_tokens).x;
     run(exec, p, tape.x, y, tape.scales);
   }
@@ -140,6 +145,10 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
                 const Gradients<ExecT>& g, WorkspaceT& workspace, const Backward& options = {}) const {
     const std::string& label = detail::kernel_label<"moe::rms_norm::backward">;
     using memory = typename ExecT::memory_space;
+    expect_mine("parameters", detail::made_for(p.weight));
+    expect_mine("tape", tape.made_for);
+    expect_mine("workspace", workspace.made_for);
+    if (!g.weight.empty()) expect_mine("gradients", detail::made_for(g.weight));
     detail::expect_forward("moe::RmsNorm::backward", tape.x);
     const std::int64_t tokens = std::int64_t(tape.x.extent(0));
     detail::expect(workspace.use == Use::training, "moe::RmsNorm::backward",
@@ -174,17 +183,22 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
   }
   template <class ExecT, class ArenaT>
   Tape<ExecT> make_tape(const ExecT&, ArenaT& arena, int max_tokens) const {
-    return {arena.template vector<compute>(max_tokens), {}, max_tokens};
+    return {arena.template vector<compute>(max_tokens), {}, max_tokens, made_for()};
   }
   template <class ExecT, class ArenaT>
   Workspace<ExecT> make_workspace(const ExecT&, ArenaT& arena, int max_tokens, Use use) const {
     return {
         arena.template vector<compute>(max_tokens),
         use == Use::training ? detail::ColumnSum<compute>(arena, max_tokens, hidden()) : detail::ColumnSum<compute>(),
-        max_tokens, use};
+        max_tokens, use, made_for()};
   }
 
  private:
+  detail::MadeFor made_for() const { return {{hidden(), 1}}; }
+  void expect_mine(const char* what, const detail::MadeFor& got) const {
+    detail::expect_made_for("moe::RmsNorm", what, "hidden, 1", made_for(), got);
+  }
+
   template <class ExecT, class XT>
   auto inputs_of(const XT& x, int max_tokens) const {
     return detail::checked_inputs<storage, typename ExecT::memory_space>("moe::RmsNorm::forward", x, hidden(),
@@ -194,6 +208,7 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
   void run(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, const ScalesT& scales) const {
     const std::string& label = detail::kernel_label<"moe::rms_norm::forward">;
     using memory = typename ExecT::memory_space;
+    expect_mine("parameters", detail::made_for(p.weight));
     const auto out =
         detail::checked_matrix<storage, memory>("moe::RmsNorm::forward, y", y, x.extent(0), std::size_t(hidden()));
     detail::launch(exec, label, std::int64_t(x.extent(0)),

@@ -2,6 +2,7 @@
 
 #include <moe/core/interleaved_sum.hpp>
 #include <moe/core/kernel.hpp>
+#include <moe/core/made_for.hpp>
 #include <moe/core/precision.hpp>
 #include <moe/core/reduce.hpp>
 #include <moe/core/requirements.hpp>
@@ -109,6 +110,7 @@ template <class BlockT, class ExpertT, class GateT = NoGate, class EngineT = Bes
 class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
  public:
   using storage = typename BlockT::storage;
+  static constexpr int num_mixtures = detail::num_mixtures<BlockT>();
   using compute = typename Precision<storage>::compute;
   using SharedShape = Shape<1, dynamic, dynamic>;
   template <class ExecT>
@@ -119,6 +121,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     InnerT inner;
     detail::ParametersOf<ExpertT, TypesT> shared;
     Tensor<compute, typename TypesT::memory> gate;  ///< [1, hidden]; empty without gate
+    detail::MadeFor made_for{};
 
     template <class F, class... TreesT>
     static void for_each(F&& f, TreesT&... trees) {
@@ -140,6 +143,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     Vector<compute, memory> gates;
     Matrix<const storage, memory> x;  ///< the caller's: it must live until backward
     int max_tokens = 0;
+    detail::MadeFor made_for{};
   };
   template <class ExecT>
   struct Workspace {
@@ -153,6 +157,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     detail::ColumnSum<compute> column_sum;
     int max_tokens = 0;
     Use use = Use::training;
+    detail::MadeFor made_for{};
   };
 
   /// \throws Error if intermediate is not positive, or if the expert cannot do with these sizes.
@@ -177,6 +182,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
 
   template <class ExecT, class XT, class YT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, WorkspaceT& workspace) const {
+    expect_mine("workspace", workspace.made_for);
     const auto in = inputs_of<ExecT>(x, workspace.max_tokens);
     inner_.forward(exec, p.inner, in, y, workspace.inner);
     add_shared(exec, p, in.x, y, NoTape{}, workspace.gates, workspace);
@@ -184,6 +190,8 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
   template <class ExecT, class XT, class YT, class TapeT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, TapeT& tape,
                WorkspaceT& workspace) const {
+    expect_mine("workspace", workspace.made_for);
+    expect_mine("tape", tape.made_for);
     const auto in = inputs_of<ExecT>(x, std::min(tape.max_tokens, workspace.max_tokens));
     tape.x = in.x;
     inner_.forward(exec, p.inner, in, y, tape.inner, workspace.inner);
@@ -196,6 +204,10 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     static_assert(detail::expert_can_train<ExpertT, TypesOf<ExecT>>());
     const std::string& label = detail::kernel_label<"moe::shared::backward">;
     using memory = typename ExecT::memory_space;
+    expect_mine("parameters", p.made_for);
+    expect_mine("tape", tape.made_for);
+    expect_mine("workspace", workspace.made_for);
+    if (!g.made_for.nothing()) expect_mine("gradients", g.made_for);  // none at all: they are not asked for
     detail::expect_forward("moe::Shared::backward", tape.x);
     const int tokens = int(tape.x.extent(0));
     detail::expect(workspace.use == Use::training, "moe::Shared::backward",
@@ -243,7 +255,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     static_assert(detail::expert_is_complete<ExpertT, TypesOf<typename MakerT::exec>>());
     using InnerT = decltype(inner_.make_parameters(maker));
     Tensors<InnerT, types> made{
-        inner_.make_parameters(maker), expert_.template parameters<types>(maker.in("shared"), shape_), {}};
+        inner_.make_parameters(maker), expert_.template parameters<types>(maker.in("shared"), shape_), {}, made_for()};
     if constexpr (GateT::exists) {
       const int n = hidden();
       made.gate = maker.in("shared_gate").template make<compute, RowMajor>({"weight", {1, n}, 1, {1, 1, n}}, Normal{});
@@ -257,6 +269,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     tape.shared = expert_.template tape<TypesOf<ExecT>>(arena, shape_, max_tokens);
     tape.gates = arena.template vector<compute>(max_tokens);
     tape.max_tokens = max_tokens;
+    tape.made_for = made_for();
     return tape;
   }
   template <class ExecT, class ArenaT>
@@ -270,6 +283,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     w.gates = arena.template vector<compute>(max_tokens);
     w.max_tokens = max_tokens;
     w.use = use;
+    w.made_for = made_for();
     if (use == Use::inference) return w;
     w.d_gates = arena.template vector<compute>(max_tokens);
     if constexpr (GateT::exists) w.column_sum = detail::ColumnSum<compute>(arena, max_tokens, hidden());
@@ -277,6 +291,11 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
   }
 
  private:
+  detail::MadeFor made_for() const { return {{shape_.hidden, shape_.intermediate}}; }
+  void expect_mine(const char* what, const detail::MadeFor& got) const {
+    detail::expect_made_for("moe::Shared", what, "hidden, intermediate of the shared expert", made_for(), got);
+  }
+
   template <class ViewT>
   static RowSource<storage, compute> source(const ViewT& x) {
     return {.data = x.data(), .stride = std::int64_t(x.stride(0))};
@@ -292,6 +311,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
                   const GatesT& gates, const WorkspaceT& workspace) const {
     const std::string& label = detail::kernel_label<"moe::shared::forward">;
     using memory = typename ExecT::memory_space;
+    expect_mine("parameters", p.made_for);
     const int tokens = int(x.extent(0));
     const auto out = detail::checked_matrix<storage, memory>("moe::Shared::forward, y", y, tokens, hidden());
     const Context<TypesOf<ExecT>> context{exec, shape_, workspace.engine, tokens};

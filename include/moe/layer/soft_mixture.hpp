@@ -2,6 +2,7 @@
 
 #include <moe/core/error.hpp>
 #include <moe/core/kernel.hpp>
+#include <moe/core/made_for.hpp>
 #include <moe/core/precision.hpp>
 #include <moe/core/reduce.hpp>
 #include <moe/core/requirements.hpp>
@@ -89,6 +90,7 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
     Tensor<compute, memory, typename TypesT::engine::Layout> phi;  ///< [hidden, slots]
     Tensor<compute, memory> scale;                                 ///< [1]
     detail::ParametersOf<ExpertT, TypesT> experts;
+    detail::MadeFor made_for{};
 
     template <class F, class... TreesT>
     static void for_each(F&& f, TreesT&... trees) {
@@ -120,6 +122,7 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
     detail::TapeOf<ExpertT, TypesOf<ExecT>> experts;
     Matrix<const storage, typename ExecT::memory_space> x;  ///< the caller's: it must live until backward
     int max_tokens = 0;
+    detail::MadeFor made_for{};
   };
   template <class ExecT>
   struct Workspace {
@@ -136,6 +139,7 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
     detail::ColumnSum<compute> column_sum;
     int max_tokens = 0;
     Use use = Use::training;
+    detail::MadeFor made_for{};
   };
 
   /// \throws Error if a size is not positive, if the slots are not, or if they are more than an int counts; or if the
@@ -181,6 +185,7 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
   template <class ExecT, class XT, class YT, class TapeT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, TapeT& tape,
                WorkspaceT& workspace) const {
+    expect_mine("tape", tape);
     const auto in = inputs_of<ExecT>(x, std::min(tape.max_tokens, workspace.max_tokens));
     tape.x = in.x;
     run(exec, p, in, y, tape.mixture, tape.experts, workspace);
@@ -197,6 +202,10 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
     using Values = Matrix<compute, memory>;
     using Rows = Matrix<storage, memory>;
     using ConstRows = Matrix<const storage, memory>;
+    expect_mine("parameters", p);
+    expect_mine("tape", tape);
+    expect_mine("workspace", workspace);
+    if (!g.made_for.nothing()) expect_mine("gradients", g);  // none at all: they are not asked for
     detail::expect_forward("moe::SoftMixture::backward", tape.x);
     const int tokens = int(tape.x.extent(0));
     detail::expect(workspace.use == Use::training, "moe::SoftMixture::backward",
@@ -257,7 +266,7 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
         maker.template make<compute, Layout>({"phi", {hidden(), n}, 1, {1, hidden(), n}},
                                              Normal{1 / std::sqrt(double(hidden()))}),
         maker.template make<compute, RowMajor>({"scale", {1}, 1, {1, 1, 1}, {.decay = false}}, Ones{}),
-        expert_.template parameters<types>(maker.in("experts"), shape_)};
+        expert_.template parameters<types>(maker.in("experts"), shape_), made_for()};
   }
 
   template <class ExecT, class ArenaT>
@@ -266,6 +275,7 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
     tape.mixture = cut_mixture<ExecT>(arena, max_tokens);
     tape.experts = expert_.template tape<TypesOf<ExecT>>(arena, shape_, map(max_tokens).rows());
     tape.max_tokens = max_tokens;
+    tape.made_for = made_for_run();
     return tape;
   }
 
@@ -282,6 +292,7 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
     w.experts = expert_.template workspace<types>(arena, shape_, most.rows(), use);
     w.max_tokens = max_tokens;
     w.use = use;
+    w.made_for = made_for_run();
     if (use == Use::inference) return w;
     w.d_gate_rows = arena.template vector<compute>(most.rows());
     w.pull = arena.template vector<compute>(max_tokens);
@@ -291,6 +302,21 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
   }
 
  private:
+  detail::MadeFor made_for() const { return {{shape_.experts, shape_.hidden, shape_.intermediate, slots()}}; }
+  /// Of a tape or workspace.
+  detail::MadeFor made_for_run() const {
+    return {{shape_.experts, shape_.hidden, shape_.intermediate, slots(), sequence_length()}};
+  }
+  template <class TypesT>
+  void expect_mine(const char* what, const Tensors<TypesT>& p) const {
+    detail::expect_made_for("moe::SoftMixture", what, "experts, hidden, intermediate, slots", made_for(), p.made_for);
+  }
+  template <class MadeT>
+  void expect_mine(const char* what, const MadeT& made) const {
+    detail::expect_made_for("moe::SoftMixture", what, "experts, hidden, intermediate, slots, sequence_length",
+                            made_for_run(), made.made_for);
+  }
+
   detail::SlotMap map(int tokens) const {
     const int most = std::max(tokens, 1);
     const int length = slots_.sequence_length == 0 ? most : std::min(slots_.sequence_length, most);
@@ -355,6 +381,8 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
     using Values = Matrix<compute, memory>;
     using Rows = Matrix<storage, memory>;
     using Layout = typename TypesOf<ExecT>::engine::Layout;
+    expect_mine("parameters", p);
+    expect_mine("workspace", workspace);
     const int tokens = int(in.x.extent(0));
     const Rows out =
         detail::checked_matrix<storage, memory>("moe::SoftMixture::forward, y", y, tokens, std::size_t(hidden()));

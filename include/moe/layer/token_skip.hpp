@@ -4,6 +4,7 @@
 #include <moe/core/inputs.hpp>
 #include <moe/core/interleaved_sum.hpp>
 #include <moe/core/kernel.hpp>
+#include <moe/core/made_for.hpp>
 #include <moe/core/precision.hpp>
 #include <moe/core/radix_select.hpp>
 #include <moe/core/reduce.hpp>
@@ -248,6 +249,7 @@ template <class BlockT, class GateT = IdentityScore>
 class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
  public:
   using storage = typename BlockT::storage;
+  static constexpr int num_mixtures = detail::num_mixtures<BlockT>();
   using compute = typename Precision<storage>::compute;
 
   template <class InnerT, class MemoryT>
@@ -274,6 +276,7 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
     Chosen<ExecT> chosen;
     int num_tokens = -1;  ///< of the last forward pass; -1: there was none
     int max_tokens = 0;
+    detail::MadeFor made_for{};
   };
   template <class ExecT>
   struct Workspace {
@@ -283,6 +286,7 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
     detail::ColumnSum<compute> column_sum;
     int max_tokens = 0;
     Use use = Use::training;
+    detail::MadeFor made_for{};
   };
 
   /// \throws Error if the capacity is not in (0, 1], if the length is negative, or if the block has no one width.
@@ -305,11 +309,13 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
 
   template <class ExecT, class XT, class YT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, WorkspaceT& workspace) const {
+    expect_mine("workspace", workspace);
     run(exec, p, inputs_of<ExecT>(x, workspace.max_tokens), y, workspace.chosen, workspace.inner);
   }
   template <class ExecT, class XT, class YT, class TapeT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, TapeT& tape,
                WorkspaceT& workspace) const {
+    expect_mine("tape", tape);
     const auto in = inputs_of<ExecT>(x, std::min(tape.max_tokens, workspace.max_tokens));
     tape.num_tokens = int(in.x.extent(0));
     run(exec, p, in, y, tape.chosen, tape.inner, workspace.inner);
@@ -322,6 +328,10 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
     using memory = typename ExecT::memory_space;
     using Rows = Matrix<storage, memory>;
     using ConstRows = Matrix<const storage, memory>;
+    expect_mine("parameters", p.weight);
+    expect_mine("tape", tape);
+    expect_mine("workspace", workspace);
+    if (!g.weight.empty()) expect_mine("gradients", g.weight);
     detail::expect(tape.num_tokens >= 0, "moe::TokenSkip::backward",
                    "the tape holds no forward pass; call forward(exec, parameters, x, y, tape, workspace) first");
     detail::expect(workspace.use == Use::training, "moe::TokenSkip::backward",
@@ -374,6 +384,7 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
     tape.inner = inner_.make_tape(exec, arena, rows(max_tokens));
     tape.chosen = cut_chosen<ExecT>(arena, max_tokens);
     tape.max_tokens = max_tokens;
+    tape.made_for = made_for(max_tokens);
     return tape;
   }
   template <class ExecT, class ArenaT>
@@ -384,6 +395,7 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
     w.chosen = cut_chosen<ExecT>(arena, max_tokens);
     w.max_tokens = max_tokens;
     w.use = use;
+    w.made_for = made_for(max_tokens);
     if (use == Use::inference) return w;
     w.d_logits = arena.template vector<compute>(most);
     w.column_sum = detail::ColumnSum<compute>(arena, most, hidden());
@@ -391,6 +403,20 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
   }
 
  private:
+  /// Of a tape or workspace.
+  detail::MadeFor made_for(int max_tokens) const {
+    return {{hidden(), max_tokens, places(max_tokens), options_.sequence_length}};
+  }
+  template <class T, class MemoryT>
+  void expect_mine(const char* what, const Tensor<T, MemoryT>& weight) const {
+    detail::expect_made_for("moe::TokenSkip", what, "1, hidden", {{1, hidden()}}, detail::made_for(weight));
+  }
+  template <class MadeT>
+  void expect_mine(const char* what, const MadeT& made) const {
+    detail::expect_made_for("moe::TokenSkip", what, "hidden, max_tokens, places, sequence_length",
+                            made_for(made.max_tokens), made.made_for);
+  }
+
   /// Places among so many tokens. The rounding of the product must not make one more: 0.07 * 100 is above 7.
   int places(int tokens) const { return int(std::ceil(options_.capacity * tokens * (1 - 1e-12))); }
   detail::SkipMap map(int tokens) const {
@@ -451,6 +477,7 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
     const std::string& label = detail::kernel_label<"moe::token_skip::forward">;
     using memory = typename ExecT::memory_space;
     using Rows = Matrix<storage, memory>;
+    expect_mine("parameters", p.weight);
     const int tokens = int(in.x.extent(0));
     const Rows out = detail::checked_matrix<storage, memory>("moe::TokenSkip::forward, y", y, tokens, hidden());
     const detail::SkipMap map = this->map(tokens);

@@ -9,6 +9,7 @@
 #include <moe/router/score.hpp>
 #include <moe/router/select.hpp>
 #include <moe/router/selection_bias.hpp>
+#include <moe/router/stages.hpp>
 #include <moe/router/weigh.hpp>
 
 #include <cstdint>
@@ -17,17 +18,6 @@
 
 namespace moe {
 namespace detail {
-
-template <class ScoreT>
-constexpr bool scores_are_logits() {
-  if constexpr (requires { ScoreT::are_logits; }) return ScoreT::are_logits;
-  return false;
-}
-template <class SelectT>
-constexpr bool whole_batch() {
-  if constexpr (requires { SelectT::whole_batch; }) return SelectT::whole_batch;
-  return false;
-}
 
 /// The workspace of a selection that looks at the whole batch.
 template <class SelectT, class TypesT>
@@ -144,7 +134,20 @@ struct RouteTokenBackward {
 template <class ProjectionT = LinearProjection<>, class ScoreT = Softmax, class SelectT = TopK<2>, class WeighT = Keep,
           class SelectionBiasT = NoSelectionBias>
 struct Router {
-  static_assert(!(detail::whole_batch<SelectT>() && SelectionBiasT::exists),
+  static_assert(detail::IsProjection<ProjectionT>,
+                "moe: the first stage of Router is a projection, which makes the logits: moe::LinearProjection<>");
+  static_assert(detail::IsScore<ScoreT>,
+                "moe: the second stage of Router is a score, as moe::Softmax: `forward(logits, scores, num_experts) "
+                "const`, `backward(logits, scores, d_scores, d_logits, num_experts) const`, `sums_to_one`");
+  static_assert(detail::IsSelection<SelectT>,
+                "moe: the third stage of Router is a selection, as moe::TopK<2>: `slots(shape) const` and "
+                "`operator()(candidates, ids) const`; or `choose`, with `whole_batch = true`");
+  static_assert(detail::IsWeigh<WeighT>,
+                "moe: the fourth stage of Router makes the gates, as moe::Normalise: `forward(scores, ids, gates, "
+                "slots) const` and `backward(scores, ids, gates, d_gates, d_scores, slots) const`");
+  static_assert(detail::IsSelectionBias<SelectionBiasT>,
+                "moe: the fifth argument of Router is moe::SelectionBias or moe::NoSelectionBias");
+  static_assert(!(detail::whole_batch<SelectT>() && detail::bias_exists<SelectionBiasT>()),
                 "moe: a selection of the whole batch (ExpertChoice, Sinkhorn) balances by itself and takes no "
                 "SelectionBias; leave it out");
 
@@ -154,8 +157,8 @@ struct Router {
   [[no_unique_address]] WeighT weigh{};
   [[no_unique_address]] SelectionBiasT selection_bias{};
 
-  static constexpr bool has_selection_bias = SelectionBiasT::exists;
-  static constexpr bool scores_sum_to_one = ScoreT::sums_to_one;
+  static constexpr bool has_selection_bias = detail::bias_exists<SelectionBiasT>();
+  static constexpr bool scores_sum_to_one = detail::sums_to_one<ScoreT>();
   static constexpr bool scores_are_logits = detail::scores_are_logits<ScoreT>();
   static constexpr bool needs_sides = detail::needs_sides<ProjectionT>();
   static constexpr bool draws_noise = detail::draws_noise<ProjectionT>();
