@@ -78,6 +78,25 @@ TEST_CASE("Sinkhorn: padding and tokens of NaN are out of the plan", "[router][s
   CHECK(test::contract::fault(spoiled, router, tokens) == "");
 }
 
+TEST_CASE("Sinkhorn: tokens of infinite logits are out of the plan, as those of NaN are", "[router][sinkhorn]") {
+  const int experts = 6, tokens = 30, k = 2;
+  const auto router = test::any_router<double>(make<moe::Softmax>(30, 1e-4)(experts, k), experts, experts);
+  const auto beside = [&](double value) {
+    auto logits = test::contract::spread(4, tokens, experts);
+    for (int t = 0; t < tokens; ++t)
+      logits[t * experts + 2] += 3;  // everybody's favourite: the plan is not the scores'
+    for (int t = 0; t < tokens; t += 5) logits[t * experts + 3] = value;
+    const auto routing = router.route(logits, true);
+    CHECK(test::contract::fault(routing, router, tokens) == "");
+    std::vector<int> ids;
+    for (int t = 0; t < tokens; ++t) {
+      if (t % 5 != 0) ids.insert(ids.end(), routing.ids.begin() + t * k, routing.ids.begin() + (t + 1) * k);
+    }
+    return ids;
+  };
+  CHECK(beside(test::infinity) == beside(test::not_a_number));
+}
+
 TEST_CASE("Sinkhorn: what it refuses, and its named router", "[router][sinkhorn]") {
   const moe::Shape<> shape{.experts = 4, .hidden = 1, .intermediate = 1};
   CHECK_THROWS_MATCHES(moe::Sinkhorn<5>().check(shape), moe::Error,
