@@ -52,7 +52,7 @@ bool add(const std::string& name, const BlockT& block) {
   for (const auto& [part_name, part] : parts) {
     const auto body = [=, part = part](benchmark::State& state) {
       const int num_tokens = int(state.range(0));
-      RunT& run = bench::shared(name + "/" + std::to_string(num_tokens), [&] { return RunT(block, num_tokens); });
+      RunT& run = *bench::shared(name + "/" + std::to_string(num_tokens), [&] { return RunT(block, num_tokens); });
       run.forward_with_tape();  // what backward goes back from
       for (auto _ : state) bench::timed(state, [&] { (run.*part)(); });
       bench::report_per_token(state, num_tokens);

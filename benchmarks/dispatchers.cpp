@@ -142,7 +142,7 @@ void measure(benchmark::State& state, const std::string& name, const DispatcherT
   const int experts = int(state.range(0)), k = int(state.range(1)), num_tokens = int(state.range(2));
   const std::string key =
       name + "/" + traffic + "/" + std::to_string(experts) + "/" + std::to_string(k) + "/" + std::to_string(num_tokens);
-  const auto& d = bench::shared(key, [&] {
+  const auto& d = *bench::shared(key, [&] {
     return Dispatched<DispatcherT>(dispatcher, {traffic, experts, k, num_tokens});
   });
   for (auto _ : state) bench::timed(state, [&] { plans ? d.plan() : d.combine(); });

@@ -95,9 +95,9 @@ template <Pass pass = Pass::inference, class MakeT>
 bool add(const std::string& name, const std::vector<int>& choices, const MakeT& make, bool projects = true) {
   const auto body = [=](benchmark::State& state) {
     const int experts = int(state.range(0)), k = int(state.range(1)), num_tokens = int(state.range(2));
-    const auto& routed =
-        bench::shared(name + "/" + std::to_string(experts) + "/" + std::to_string(k) + "/" + std::to_string(num_tokens),
-                      [&] { return Routed<decltype(make(k))>(make(k), experts, num_tokens); });
+    const auto& routed = *bench::shared(
+        name + "/" + std::to_string(experts) + "/" + std::to_string(k) + "/" + std::to_string(num_tokens),
+        [&] { return Routed<decltype(make(k))>(make(k), experts, num_tokens); });
     std::size_t next = 0;
     for (auto _ : state) {
       const bench::Tokens& x = routed.batches[next++ % routed.batches.size()];

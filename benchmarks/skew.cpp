@@ -98,7 +98,7 @@ void apply(benchmark::State& state, Model& m) {
 const bool added = [] {
   for (const Case& what : cases) {
     auto* const added = benchmark::RegisterBenchmark(what.name, [what](benchmark::State& state) {
-      apply(state, bench::shared(what.name, [&] { return Model(what); }));
+      apply(state, *bench::shared(what.name, [&] { return Model(what); }));
     });
     added->ArgName("T")->Arg(16)->Arg(512)->Arg(4096)->UseManualTime()->Unit(benchmark::kMillisecond);
   }

@@ -90,7 +90,7 @@ void forward(benchmark::State& state, Model<P>& m) {
 template <class P>
 bool add(const std::string& name) {
   auto* const added = benchmark::RegisterBenchmark(("forward/" + name).c_str(), [name](benchmark::State& state) {
-    forward<P>(state, bench::shared(name, [] { return Model<P>(); }));
+    forward<P>(state, *bench::shared(name, [] { return Model<P>(); }));
   });
   added->ArgName("T")->Arg(1)->Arg(16)->Arg(512)->Arg(4096)->UseManualTime()->Unit(benchmark::kMillisecond);
   return true;

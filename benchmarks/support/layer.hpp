@@ -221,7 +221,7 @@ bool add_layer(const std::string& prefix, const std::vector<int>& tokens, const 
   for (const auto& [name, part] : parts) {
     auto* const added = benchmark::RegisterBenchmark(
         (prefix + name).c_str(),
-        [=, part = part](benchmark::State& state) { (BenchmarkT(shared(prefix, make)).*part)(state); });
+        [=, part = part](benchmark::State& state) { (BenchmarkT(*shared(prefix, make)).*part)(state); });
     added->ArgName("T")->UseManualTime()->Unit(benchmark::kMillisecond);
     for (const int num_tokens : tokens) added->Arg(num_tokens);
   }

@@ -20,14 +20,14 @@ inline Kept& kept() {
 /// What `make()` returns, made once for benchmarks that ask for the same name in a row. Two of them may not fit into
 /// memory, so the one before goes first.
 template <class MakeT>
-auto& shared(const std::string& name, const MakeT& make) {
+auto* shared(const std::string& name, const MakeT& make) {
   using T = decltype(make());
   if (kept().name != name || !kept().object) {
     kept() = {};
     kept().object = std::shared_ptr<void>(std::shared_ptr<T>(new T(make())));
     kept().name = name;
   }
-  return *static_cast<T*>(kept().object.get());
+  return static_cast<T*>(kept().object.get());
 }
 
 }  // namespace bench

@@ -57,11 +57,16 @@ struct Chunks {
   }
 };
 
+/// The label where a tool will read it, else an empty one: Kokkos 5 copies it at each launch, onto the heap if it is long.
+inline const std::string& label_for_tools(const std::string& label) {
+  return Kokkos::Tools::profileLibraryLoaded() ? label : kernel_label<"">;
+}
+
 template <class ExecT, class FunctorT>
 void launch_range(const ExecT& exec, const std::string& label, std::int64_t count, int chunk, const FunctorT& functor) {
   Kokkos::parallel_for(
-      label, Kokkos::RangePolicy<ExecT, Kokkos::IndexType<std::int64_t>>(exec, 0, count, Kokkos::ChunkSize(chunk)),
-      functor);
+      label_for_tools(label),
+      Kokkos::RangePolicy<ExecT, Kokkos::IndexType<std::int64_t>>(exec, 0, count, Kokkos::ChunkSize(chunk)), functor);
 }
 
 /// One work item for each index in [0, count).

@@ -13,18 +13,31 @@ inline constexpr int reduce_block = 64;
 
 inline std::int64_t num_blocks(std::int64_t rows) { return (rows + reduce_block - 1) / reduce_block; }
 
-template <class T, class TermT>
+/// A work item adds WidthV neighbouring columns: those of a line of memory on the host; one on a device, where neighbours are
+/// neighbouring threads'. Each column is a chain of its own, so that its bits do not depend on it.
+template <int WidthV, class T, class TermT>
 struct PartialColumnSum {
   TermT term;
   T* partial;
   std::int64_t rows;
   std::int64_t columns;
+
+  KOKKOS_FUNCTION std::int64_t groups() const { return (columns + WidthV - 1) / WidthV; }
   KOKKOS_FUNCTION void operator()(std::int64_t i) const {
-    const std::int64_t block = i / columns, column = i % columns;
-    const std::int64_t end = Kokkos::min(rows, (block + 1) * reduce_block);
-    T sum = 0;
-    for (std::int64_t row = block * reduce_block; row < end; ++row) sum += term(row, column);
-    partial[i] = sum;
+    const std::int64_t block = i / groups(), first = i % groups() * WidthV;
+    const std::int64_t begin = block * reduce_block, end = Kokkos::min(rows, begin + reduce_block);
+    const int width = int(Kokkos::min(columns - first, std::int64_t(WidthV)));
+    T sum[WidthV] = {};
+    if (width == WidthV) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        for (int c = 0; c < WidthV; ++c) sum[c] += term(row, first + c);
+      }
+    } else {
+      for (std::int64_t row = begin; row < end; ++row) {
+        for (int c = 0; c < width; ++c) sum[c] += term(row, first + c);
+      }
+    }
+    for (int c = 0; c < width; ++c) partial[block * columns + first + c] = sum[c];
   }
 };
 
@@ -62,8 +75,10 @@ class ColumnSum {
   template <class ExecT, class TermT, class StoreT>
   void operator()(const ExecT& exec, const std::string& label, std::int64_t rows, std::int64_t columns,
                   const TermT& term, const StoreT& store) const {
+    constexpr bool on_host = Kokkos::SpaceAccessibility<Kokkos::HostSpace, typename ExecT::memory_space>::accessible;
     const std::int64_t blocks = num_blocks(rows);
-    launch(exec, label, blocks * columns, PartialColumnSum<T, TermT>{term, partial_, rows, columns});
+    const PartialColumnSum<on_host ? 16 : 1, T, TermT> partial{term, partial_, rows, columns};
+    launch(exec, label, blocks * partial.groups(), partial);
     launch(exec, label, columns, TotalColumnSum<T, StoreT>{store, partial_, blocks, columns});
   }
 

@@ -231,7 +231,7 @@ class PortableEngine {
                         const Weights<T>& d_weights, bool accumulate) const {
     const std::int64_t league = std::int64_t(segments.count) * d_weights.extents.parts * d_weights.extents.out;
     if (league == 0) return;
-    Kokkos::parallel_for(label, Kokkos::TeamPolicy<ExecT>(exec, int(league), team_size),
+    Kokkos::parallel_for(detail::label_for_tools(label), Kokkos::TeamPolicy<ExecT>(exec, int(league), team_size),
                          detail::AccumulateWeights<ExecT, T, AccT, DeltaT, SourceT, ScaleT>{segments, d_source, source,
                                                                                             d_weights, accumulate});
   }
@@ -249,7 +249,8 @@ class PortableEngine {
     const int row_tiles = segments.max_rows / detail::tile_rows + segments.count;
     const Kokkos::TeamPolicy<ExecT> policy(exec, row_tiles * column_tiles, team_size);
     Kokkos::parallel_for(
-        label, policy, detail::MultiplyTiles<ExecT, AccT, ChainT, EpilogueT>{segments, chain, epilogue, column_tiles});
+        detail::label_for_tools(label), policy,
+        detail::MultiplyTiles<ExecT, AccT, ChainT, EpilogueT>{segments, chain, epilogue, column_tiles});
   }
 };
 

@@ -214,7 +214,8 @@ class Embedding : public Block<Embedding<PrecisionT>> {
     // Dynamic: neighbouring rows are often all frequent (letters) or all rare. The chunk is given for the reason that
     // detail::launch gives it.
     using PolicyT = Kokkos::RangePolicy<ExecT, Kokkos::Schedule<Kokkos::Dynamic>, Kokkos::IndexType<std::int64_t>>;
-    Kokkos::parallel_for(sum_label, PolicyT(exec, 0, std::int64_t(rows_) * chunks, Kokkos::ChunkSize(4)),
+    Kokkos::parallel_for(detail::label_for_tools(sum_label),
+                         PolicyT(exec, 0, std::int64_t(rows_) * chunks, Kokkos::ChunkSize(4)),
                          detail::SumRows<storage, In>{g.weight.storage.data(), delta, workspace.offsets,
                                                       workspace.order, places_, width_, options.accumulate});
   }
