@@ -1,5 +1,6 @@
 #pragma once
 
+#include <moe/core/kernel.hpp>
 #include <moe/core/macros.hpp>
 #include <moe/core/quantised_rows.hpp>
 #include <moe/gemm/engine.hpp>
