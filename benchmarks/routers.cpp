@@ -76,9 +76,7 @@ struct Routed {
       Scratch s;
       s.engine = Types::engine(exec, arena, router.limits(shape, num_tokens));
       s.routing = moe::Routing<Types>(arena, num_tokens, router.slots(shape), shape.experts, false);
-      if constexpr (requires { RouterT::draws_noise; }) {
-        if (RouterT::draws_noise) s.routing.noise = {arena, num_tokens, shape.experts};
-      }
+      if constexpr (moe::detail::DrawsNoise<RouterT>) s.routing.noise = {arena, num_tokens, shape.experts};
       s.tape = router.template tape<Types>(arena, shape, num_tokens);
       s.workspace = moe::detail::workspace_of<Types>(router, arena, shape, num_tokens, moe::Use::training);
       return s;

@@ -98,6 +98,7 @@ set(MOE_HEADERS
   include/moe/layer/residual.hpp
   include/moe/layer/rms_norm.hpp
   include/moe/layer/shared.hpp
+  include/moe/layer/skip_rows.hpp
   include/moe/layer/soft_logits.hpp
   include/moe/layer/soft_mixture.hpp
   include/moe/layer/soft_weights.hpp

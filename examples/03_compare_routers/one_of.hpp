@@ -17,8 +17,8 @@ struct OneOf {
   std::variant<BalancersT...> chosen{};
 
   static constexpr int num_losses = std::max({moe::detail::balancing::num_losses<BalancersT>()...});
-  static constexpr bool needs_selection_bias = (moe::detail::balancing::needs_selection_bias<BalancersT>() || ...);
-  static constexpr bool needs_noise = (moe::detail::balancing::needs_noise<BalancersT>() || ...);
+  static constexpr bool needs_selection_bias = (moe::detail::balancing::NeedsSelectionBias<BalancersT> || ...);
+  static constexpr bool needs_noise = (moe::detail::balancing::NeedsNoise<BalancersT> || ...);
 
   /// What the tape has room for; that of a balancer with fewer losses stays zero.
   static std::vector<std::string> loss_names() {

@@ -24,10 +24,10 @@ std::string why_not(const RouterChoice& router, const BalancerChoice& balancer, 
       [&]<class BalancerT>(const BalancerT&) -> std::string {
         if (std::is_same_v<BalancerT, moe::NoBalance>) return {};
         if (!router.no_balancer.empty()) return router.no_balancer;
-        if (moe::detail::balancing::needs_noise<BalancerT>() && !router.draws_noise) {
+        if (moe::detail::balancing::NeedsNoise<BalancerT> && !router.draws_noise) {
           return "the balancer looks at the noise of the router, which draws none";
         }
-        if (moe::detail::balancing::needs_selection_bias<BalancerT>() && !router.has_selection_bias) {
+        if (moe::detail::balancing::NeedsSelectionBias<BalancerT> && !router.has_selection_bias) {
           return "the balancer moves a selection bias, which the router has not";
         }
         if (std::is_same_v<BalancerT, moe::GlobalBalance> && micro_batches == 1) {

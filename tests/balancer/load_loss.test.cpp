@@ -73,7 +73,7 @@ TEST_CASE("LoadLoss is 0 where every token goes to every expert", "[balancer][lo
 }
 
 TEST_CASE("LoadLoss looks at the noise of a router, in a Balance too", "[balancer][load_loss]") {
-  STATIC_REQUIRE(moe::detail::balancing::needs_noise<moe::LoadLoss>());
-  STATIC_REQUIRE(moe::detail::balancing::needs_noise<moe::Balance<moe::ImportanceLoss, moe::LoadLoss>>());
-  STATIC_REQUIRE_FALSE(moe::detail::balancing::needs_noise<moe::ImportanceLoss>());
+  STATIC_REQUIRE(moe::detail::balancing::NeedsNoise<moe::LoadLoss>);
+  STATIC_REQUIRE(moe::detail::balancing::NeedsNoise<moe::Balance<moe::ImportanceLoss, moe::LoadLoss>>);
+  STATIC_REQUIRE_FALSE(moe::detail::balancing::NeedsNoise<moe::ImportanceLoss>);
 }

@@ -49,6 +49,6 @@ TEST_CASE("LossFreeBias is the reference's, for loads whose sum needs 64 bits to
 
 TEST_CASE("LossFreeBias has no loss and needs a selection bias", "[balancer][loss_free_bias]") {
   STATIC_REQUIRE(moe::detail::balancing::num_losses<moe::LossFreeBias>() == 0);
-  STATIC_REQUIRE(moe::detail::balancing::needs_selection_bias<moe::LossFreeBias>());
-  STATIC_REQUIRE_FALSE(moe::detail::balancing::needs_selection_bias<moe::NoBalance>());
+  STATIC_REQUIRE(moe::detail::balancing::NeedsSelectionBias<moe::LossFreeBias>);
+  STATIC_REQUIRE_FALSE(moe::detail::balancing::NeedsSelectionBias<moe::NoBalance>);
 }

@@ -101,3 +101,26 @@ TEMPLATE_TEST_CASE("vectors are loaded from two-byte numbers and stored to them"
   for (int i = 0; i < 8; ++i) CHECK(to[i].bits == TestType(3 * float(from[i + 1])).bits);
   CHECK(to[8].bits == 0);
 }
+
+TEMPLATE_TEST_CASE("each number is the same in a vector as alone", "[core][float16][simd]", moe::bfloat16, moe::half) {
+  using V = moe::Simd<float, 8>;
+  int wrong_loads = 0, wrong_stores = 0;
+  for (int first = 0; first < 65536; first += 8) {
+    TestType from[8], to[8];
+    for (int i = 0; i < 8; ++i) from[i].bits = std::uint16_t(first + i);
+    const V v = moe::simd::load<V>(from);
+    for (int i = 0; i < 8; ++i) {
+      wrong_loads += std::bit_cast<std::uint32_t>(float(v[i])) != std::bit_cast<std::uint32_t>(float(from[i]));
+    }
+    // Each upper half of a float, with lower halves that round down, to even, up, and with a NaN that is only in them.
+    for (const std::uint32_t low :
+         {0x0000u, 0x0001u, 0x0fffu, 0x1000u, 0x1001u, 0x3000u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu}) {
+      float x[8];
+      for (int i = 0; i < 8; ++i) x[i] = std::bit_cast<float>(std::uint32_t(first + i) << 16 | low);
+      moe::simd::store(to, moe::simd::load<V>(x));
+      for (int i = 0; i < 8; ++i) wrong_stores += to[i].bits != TestType(x[i]).bits;
+    }
+  }
+  CHECK(wrong_loads == 0);
+  CHECK(wrong_stores == 0);
+}

@@ -501,8 +501,8 @@ std::vector<T> run_tiles(bool past_caches = false) {
       for (int r = 0; r < height; ++r) packed[k * height + r] = a[k * 6 + row + r];
     }
     leaf.multiply({.a = packed.data(),
-                   .b = b.data,
-                   .b_line = depth * n,
+                   .b = {b.data, depth * n},
+                   .giver = {},
                    .rows = height,
                    .lines = lines,
                    .depth = depth,

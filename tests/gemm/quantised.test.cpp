@@ -228,3 +228,25 @@ TEMPLATE_TEST_CASE("Rows of a byte: a NaN or an infinity spoils its own row alon
     }
   }
 }
+
+TEMPLATE_TEST_CASE("Rows of a byte: sums of the largest numbers do not overflow", "[gemm][quantised]", moe::int8,
+                   moe::int4, moe::mxfp4) {
+  const Shape shape{{1, 16, 512}, {3}};
+  const std::vector<double> x(3 * 512, 1.0);
+  // In each group one weight whose code is the least that there is, and then the greatest.
+  std::vector<float> values(16 * 512);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = i % 32 == 0 ? -1.5f : 1.5f;
+  const auto product = [&]<class EngineT>(const EngineT*) {
+    const auto w = weights_of<TestType, typename EngineT::Layout>(shape);
+    moe::assign(w, values);
+    return Product<EngineT, TestType, float>(shape, Rows::rounded, x).forward(w);
+  };
+  const auto expected = product(static_cast<const Portable*>(nullptr));
+  CHECK(std::abs(expected[0] - 1.5f * 480) < 0.15f * 1.5f * 480);  // int4 has 7 for 8
+  for (const moe::HostIsa isa : moe::all_host_isas) {
+    if (!moe::is_supported(isa)) continue;
+    INFO(std::string(moe::name(isa)));
+    const UseIsa use(isa);
+    CHECK(test::same_bits(product(static_cast<const Host*>(nullptr)), expected));
+  }
+}

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <moe/core/concepts.hpp>
 #include <moe/core/parameters.hpp>
 #include <moe/core/precision.hpp>
 #include <moe/core/routing.hpp>
@@ -174,9 +175,7 @@ class RouterBench {
     const auto make = [&](auto& arena) {
       Parts parts;
       parts.routing = {arena, tokens, slots(), experts, false};
-      if constexpr (requires { RouterT::draws_noise; }) {
-        if constexpr (RouterT::draws_noise) parts.routing.noise = {arena, tokens, experts};
-      }
+      if constexpr (moe::detail::DrawsNoise<RouterT>) parts.routing.noise = {arena, tokens, experts};
       parts.tape = router_.template tape<Types>(arena, shape_, tokens);
       parts.workspace = moe::detail::workspace_of<Types>(router_, arena, shape_, tokens, use);
       parts.engine = typename Types::engine(exec_, arena, router_.limits(shape_, tokens));

@@ -20,8 +20,8 @@ struct Balance {
   explicit Balance(const BalancersT&... each) requires(sizeof...(BalancersT) > 0) : balancers(each...) {}
 
   static constexpr int num_losses = (0 + ... + detail::balancing::num_losses<BalancersT>());
-  static constexpr bool needs_selection_bias = (false || ... || detail::balancing::needs_selection_bias<BalancersT>());
-  static constexpr bool needs_noise = (false || ... || detail::balancing::needs_noise<BalancersT>());
+  static constexpr bool needs_selection_bias = (false || ... || detail::balancing::NeedsSelectionBias<BalancersT>);
+  static constexpr bool needs_noise = (false || ... || detail::balancing::NeedsNoise<BalancersT>);
 
   static std::vector<std::string> loss_names() {
     std::vector<std::string> names;

@@ -42,22 +42,9 @@ constexpr int num_losses() {
 }
 
 template <class BalancerT>
-constexpr bool needs_selection_bias() {
-  if constexpr (requires { BalancerT::needs_selection_bias; }) {
-    return BalancerT::needs_selection_bias;
-  } else {
-    return false;
-  }
-}
-
+concept NeedsSelectionBias = BalancerT::needs_selection_bias;
 template <class BalancerT>
-constexpr bool needs_noise() {
-  if constexpr (requires { BalancerT::needs_noise; }) {
-    return BalancerT::needs_noise;
-  } else {
-    return false;
-  }
-}
+concept NeedsNoise = BalancerT::needs_noise;
 
 template <class BalancerT>
 std::vector<std::string> loss_names() {

@@ -178,6 +178,17 @@ concept Balances = std::is_same_v<BalancerT, NoBalance> || balancing::adds_losse
   balancer.update(context, router, load);
 };
 
+/// Flags of a router; one that does not say so is taken not to. (SwitchLoss then divides by the sum of the scores.)
+template <class RouterT>
+concept ScoresSumToOne = RouterT::scores_sum_to_one;
+template <class RouterT>
+concept ScoresAreLogits = RouterT::scores_are_logits;
+template <class RouterT>
+concept HasSelectionBias = RouterT::has_selection_bias;
+/// Of a router or a projection.
+template <class PolicyT>
+concept DrawsNoise = PolicyT::draws_noise;
+
 template <class EngineT>
 concept ChoosesEngine = requires {
   typename EngineT::template type<Kokkos::DefaultHostExecutionSpace, float>;

@@ -82,10 +82,7 @@ auto as_inputs(const T& x) {
 
 /// Whether a policy says `static constexpr bool needs_sides = true`: that it cannot do with x alone.
 template <class PolicyT>
-constexpr bool needs_sides() {
-  if constexpr (requires { PolicyT::needs_sides; }) return PolicyT::needs_sides;
-  return false;
-}
+concept NeedsSides = PolicyT::needs_sides;
 
 /// The same side inputs around another x.
 template <class ViewT, class OtherT, class... SidesT>

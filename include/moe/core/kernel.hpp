@@ -86,4 +86,27 @@ void launch(const ExecT& exec, const std::string& label, std::int64_t count, con
   }
 }
 
+/// A page of zeros for each item, less at the end.
+struct ZeroPage {
+  static constexpr std::int64_t page = 4096;
+  std::byte* to;
+  std::int64_t bytes;
+  void operator()(std::int64_t item) const {
+    std::fill(to + item * page, to + std::min(bytes, (item + 1) * page), std::byte(0));
+  }
+};
+
+/// Zeros for all elements of a View. On the host by the threads that will use them, and with less to compile than a
+/// deep_copy, of which there is one for each type.
+template <class ExecT, class ViewT>
+void launch_zero(const ExecT& exec, const ViewT& view) {
+  if constexpr (runs_at_once<ExecT>()) {
+    const std::int64_t bytes = std::int64_t(view.size() * sizeof(typename ViewT::value_type));
+    const ZeroPage zero{reinterpret_cast<std::byte*>(view.data()), bytes};
+    launch(exec, kernel_label<"moe::zero">, (bytes + ZeroPage::page - 1) / ZeroPage::page, zero);
+  } else {
+    Kokkos::deep_copy(exec, view, typename ViewT::value_type{});
+  }
+}
+
 }  // namespace moe::detail

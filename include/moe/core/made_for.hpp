@@ -26,21 +26,31 @@ MadeFor made_for(const TensorT& tensor) {
   return {{tensor.extents().out, tensor.extents().in}};
 }
 
-/// Throws if another block made `what`, or nobody did; `names` are those of the sizes, in order: "experts, hidden".
-inline void expect_made_for(const char* where, const std::string_view& what, const char* names, const MadeFor& expected,
-                            const MadeFor& got) {
-  if (expected == got) return;
-  const std::string verb = what.back() == 's' ? " are " : " is ";
-  const std::string start = std::string(where) + ": the " + std::string(what) + verb;
-  if (got.nothing()) throw Error(start + "nobody's; make one by the block's member function of that name");
-  std::size_t used = got.sizes.size();
-  while (used > 1 && expected.sizes[used - 1] == 0 && got.sizes[used - 1] == 0) --used;
-  const auto text = [&](const MadeFor& made) {
-    std::string list = "(" + std::string(names) + ") = (";
-    for (std::size_t i = 0; i < used; ++i) list += (i == 0 ? "" : ", ") + std::to_string(made.sizes[i]);
-    return list + ")";
-  };
-  throw Error(start + "another block's, of " + text(got) + "; this one is of " + text(expected));
-}
+/// The sizes that a block makes something for, with what a sentence calls them.
+struct OwnSizes {
+  const char* block;  ///< "moe::Layer"
+  const char* names;  ///< of the sizes, in order: "experts, hidden"
+  MadeFor made_for;
+
+  /// Throws if another block made `what`, or nobody did.
+  void expect_mine(const std::string_view& what, const MadeFor& got) const {
+    if (got == made_for) return;
+    const std::string verb = what.back() == 's' ? " are " : " is ";
+    const std::string start = std::string(block) + ": the " + std::string(what) + verb;
+    if (got.nothing()) throw Error(start + "nobody's; make one by the block's member function of that name");
+    std::size_t used = got.sizes.size();
+    while (used > 1 && made_for.sizes[used - 1] == 0 && got.sizes[used - 1] == 0) --used;
+    const auto text = [&](const MadeFor& made) {
+      std::string list = "(" + std::string(names) + ") = (";
+      for (std::size_t i = 0; i < used; ++i) list += (i == 0 ? "" : ", ") + std::to_string(made.sizes[i]);
+      return list + ")";
+    };
+    throw Error(start + "another block's, of " + text(got) + "; this one is of " + text(made_for));
+  }
+  /// The same for gradients, but none at all are right too: they are not asked for.
+  void expect_mine_or_none(const std::string_view& what, const MadeFor& got) const {
+    if (!got.nothing()) expect_mine(what, got);
+  }
+};
 
 }  // namespace moe::detail

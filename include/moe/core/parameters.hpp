@@ -1,6 +1,7 @@
 #pragma once
 
 #include <moe/core/initial_values.hpp>
+#include <moe/core/kernel.hpp>
 #include <moe/core/precision.hpp>
 #include <moe/core/random.hpp>
 #include <moe/core/tensor.hpp>
@@ -65,17 +66,15 @@ class ParameterMaker {
   Tensor<T, memory, LayoutT> make(const TensorRequest& request, InitT init) const {
     Tensor<T, memory, LayoutT> tensor(exec_, path_ + request.name, request.shape, request.count, request.extents,
                                       request.traits);
-    using RangeT = Kokkos::RangePolicy<ExecT, Kokkos::IndexType<std::int64_t>>;
+    const std::string& label = detail::kernel_label<"moe::initialise">;
     using DistributionT = decltype(detail::distribution(init, request.extents));
     using ValuesT = detail::InitialValue<compute_type<T>, DistributionT>;
     const ValuesT values{Random{seed_, stream_of(tensor.name)}, detail::distribution(init, request.extents)};
     if constexpr (is_quantised_v<T>) {
       using CodeT = detail::CodeGroups<T, LayoutT, ValuesT>;
-      Kokkos::parallel_for("moe::initialise", RangeT(exec_, 0, CodeT::items(request.count, request.extents)),
-                           CodeT{tensor.access(), values});
+      detail::launch(exec_, label, CodeT::items(request.count, request.extents), CodeT{tensor.access(), values});
     } else {
-      Kokkos::parallel_for("moe::initialise", RangeT(exec_, 0, tensor.size()),
-                           detail::Initialise<T, LayoutT, ValuesT>{tensor.access(), values});
+      detail::launch(exec_, label, tensor.size(), detail::Initialise<T, LayoutT, ValuesT>{tensor.access(), values});
     }
     return tensor;
   }

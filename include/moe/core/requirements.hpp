@@ -15,18 +15,6 @@ namespace moe::detail {
 template <class TypesT>
 using BareInputs = Inputs<Matrix<const typename TypesT::storage, typename TypesT::memory>>;
 
-template <class RouterT>
-constexpr bool has_selection_bias() {
-  if constexpr (requires { RouterT::has_selection_bias; }) return RouterT::has_selection_bias;
-  return false;
-}
-
-template <class RouterT>
-constexpr bool router_draws_noise() {
-  if constexpr (requires { RouterT::draws_noise; }) return RouterT::draws_noise;
-  return false;
-}
-
 template <class RouterT, class TypesT>
 constexpr bool router_is_complete() {
   static_assert(HasParameters<RouterT, TypesT>,
@@ -47,7 +35,7 @@ constexpr bool router_is_complete() {
                 "moe: a router needs `tape<TypesT>(arena, shape, max_tokens) const`, which makes its Tape");
   static_assert(MakesWorkspace<RouterT, TypesT> || MakesWorkspace<RouterT, TypesT, Use>,
                 "moe: a router needs `workspace<TypesT>(arena, shape, max_tokens) const`, which makes its Workspace");
-  if constexpr (!needs_sides<RouterT>()) {
+  if constexpr (!NeedsSides<RouterT>) {
     static_assert(HasRoute<RouterT, TypesT, BareInputs<TypesT>>,
                   "moe: a router needs `route(context, parameters, inputs, routing, tape, workspace) const`");
   }
@@ -111,13 +99,13 @@ constexpr bool balancer_is_complete() {
                   "moe: a balancer with losses needs `backward(context, routing, plan, d_scores, d_logits, scale, "
                   "workspace) const`, which adds their gradient");
   }
-  if constexpr (balancing::needs_selection_bias<BalancerT>()) {
-    static_assert(has_selection_bias<RouterT>(),
+  if constexpr (balancing::NeedsSelectionBias<BalancerT>) {
+    static_assert(HasSelectionBias<RouterT>,
                   "moe: this balancer moves a selection bias, which the router has not; give the router one: "
                   "SigmoidTopK<8, moe::Normalise, moe::SelectionBias>");
   }
-  if constexpr (balancing::needs_noise<BalancerT>()) {
-    static_assert(router_draws_noise<RouterT>(),
+  if constexpr (balancing::NeedsNoise<BalancerT>) {
+    static_assert(DrawsNoise<RouterT>,
                   "moe: this balancer looks at the noise of the router, which draws none; give it a router that does: "
                   "moe::NoisyTopK<4>, or any with the projection moe::Noisy<>");
   }

@@ -72,6 +72,58 @@ MOE_INLINE void broadcast(T s, Native<T, N>& v) {
   for (int i = 0; i < N; ++i) v[i] = s;
 }
 
+#if !defined(__CUDA_ARCH__)
+// The conversions of core/float16.hpp, lane by lane: compilers make branches of their own. Words are 32 bits with two bytes in
+// the lower half.
+
+template <class WordsT, class V>
+MOE_INLINE void widen_words(bfloat16, const WordsT& words, V& v) {
+  v = reinterpret_cast<V>(words << 16);
+}
+template <class WordsT, class V>
+MOE_INLINE void widen_words(half, const WordsT& words, V& v) {
+  const WordsT shifted = (words & 0x7fffu) << 13;
+  const WordsT rebased = reinterpret_cast<WordsT>(reinterpret_cast<V>(shifted) * 0x1p112f);
+  const WordsT infinite = reinterpret_cast<WordsT>(shifted >= 0x0f800000u) & 0x7f800000u;
+  v = reinterpret_cast<V>(rebased | infinite | (words & 0x8000u) << 16);
+}
+
+/// `size` is the number without its sign: no unsigned comparison, which few instruction sets have.
+template <class WordsT, class IntegersT>
+MOE_INLINE void narrow_words(bfloat16, const WordsT& x, const IntegersT& size, WordsT& words) {
+  const WordsT rounded = x + 0x7fffu + (x >> 16 & 1u);
+  words = (size > 0x7f800000 ? x | 0x400000u : rounded) >> 16;
+}
+template <class WordsT, class IntegersT>
+MOE_INLINE void narrow_words(half, const WordsT& x, const IntegersT& size, WordsT& words) {
+  using V = Native<float, sizeof(WordsT) / sizeof(float)>;
+  const WordsT normal = reinterpret_cast<WordsT>(size) - 0x38000000u + 0xfffu + (x >> 13 & 1u);
+  const WordsT subnormal = reinterpret_cast<WordsT>(reinterpret_cast<V>(size) + 0.5f) - 0x3f000000u;
+  const WordsT nan = 0x7e00u | (x >> 13 & 0x3ffu);
+  const WordsT infinite = (x & 0u) | 0x7c00u;
+  words = size < 0x38800000 ? subnormal : normal >> 13;
+  words = size < 0x47800000 ? words : infinite;
+  words = size > 0x7f800000 ? nan : words;
+  words |= x >> 16 & 0x8000u;
+}
+
+template <class T, int N>
+MOE_INLINE void load_narrow(const T* from, Native<float, N>& v) {
+  Native<std::uint16_t, N> narrow;
+  __builtin_memcpy(&narrow, from, sizeof(narrow));
+  widen_words(T{}, __builtin_convertvector(narrow, Native<std::uint32_t, N>), v);
+}
+template <class T, int N>
+MOE_INLINE void store_narrow(T* to, const Native<float, N>& v) {
+  using Words = Native<std::uint32_t, N>;
+  const Words x = reinterpret_cast<Words>(v);
+  Words words;
+  narrow_words(T{}, x, reinterpret_cast<Native<std::int32_t, N>>(x & 0x7fffffffu), words);
+  const auto narrow = __builtin_convertvector(words, Native<std::uint16_t, N>);
+  __builtin_memcpy(to, &narrow, sizeof(narrow));
+}
+#endif
+
 }  // namespace detail
 
 /// For each lane a yes or a no: what comparing two Simd gives.
@@ -166,6 +218,12 @@ MOE_INLINE V load(const T* from) {
     return V(*from);
   } else {
     V v;
+#if !defined(__CUDA_ARCH__)
+    if constexpr (is_float16_v<T> && std::is_same_v<element<V>, float>) {
+      detail::load_narrow<T, lanes<V>>(from, v.native);
+      return v;
+    }
+#endif
     for (int i = 0; i < lanes<V>; ++i) v.native[i] = element<V>(from[i]);
     return v;
   }
@@ -186,6 +244,9 @@ MOE_INLINE void store(T* to, U v) {
 }
 template <class T, class U, int N, std::enable_if_t<!std::is_same_v<T, U>, int> = 0>
 MOE_INLINE void store(T* to, const Simd<U, N>& v) {
+#if !defined(__CUDA_ARCH__)
+  if constexpr (is_float16_v<T> && std::is_same_v<U, float>) return detail::store_narrow<T, N>(to, v.native);
+#endif
   for (int i = 0; i < N; ++i) to[i] = T(v[i]);
 }
 

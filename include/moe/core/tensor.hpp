@@ -2,6 +2,7 @@
 
 #include <moe/core/error.hpp>
 #include <moe/core/huge_pages.hpp>
+#include <moe/core/kernel.hpp>
 #include <moe/core/layout.hpp>
 #include <moe/core/operands.hpp>
 #include <moe/core/random.hpp>
@@ -50,12 +51,12 @@ struct TensorAccess {
 
 namespace detail {
 
-template <class T, class MemoryT>
+template <class T>
 struct PointAtExperts {
-  Kokkos::View<Pointer<T>*, MemoryT> experts;
+  Pointer<T>* experts;
   T* first;
   std::int64_t stride;
-  KOKKOS_FUNCTION void operator()(int e) const { experts(e).address = first + e * stride; }
+  KOKKOS_FUNCTION void operator()(std::int64_t e) const { experts[e] = {first + e * stride}; }
 };
 
 }  // namespace detail
@@ -111,10 +112,11 @@ class Tensor {
     if constexpr (Kokkos::SpaceAccessibility<Kokkos::HostSpace, MemoryT>::accessible) {
       detail::advise_huge_pages(storage.data(), storage.size() * sizeof(T));
     }
-    Kokkos::deep_copy(exec, storage, T{});
-    experts_ = Kokkos::View<Pointer<T>*, MemoryT>(Kokkos::view_alloc(exec, "moe::experts"), count_);
-    Kokkos::parallel_for("moe::tensor", Kokkos::RangePolicy<ExecT>(exec, 0, count_),
-                         detail::PointAtExperts<T, MemoryT>{experts_, storage.data(), stride});
+    detail::launch_zero(exec, storage);
+    experts_ = Kokkos::View<Pointer<T>*, MemoryT>(Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, "moe::experts"),
+                                                  count_);
+    detail::launch(exec, detail::kernel_label<"moe::tensor">, count_,
+                   detail::PointAtExperts<T>{experts_.data(), storage.data(), stride});
   }
 
   int count_ = 0;

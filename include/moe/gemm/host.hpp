@@ -43,9 +43,14 @@ class HostEngine {
   void forward(const ExecT& exec, const std::string& label, const Segments& segments,
                const RowSource<SourceT, ScaleT>& source, const Weights<const T>& weights,
                const EpilogueT& epilogue) const {
-    const bool pairs = multiplies_pairs(source, weights);
-    rows(exec, label, segments, source, detail::ForwardMatrix<AccT, T>{weights, coded<T>(pairs)}, leaf(pairs),
-         epilogue);
+    if constexpr (may_be_pairs<SourceT, T>) {
+      if (isa_ == HostIsa::avx512_bf16 && source.scale == nullptr && weights.extents.in % 2 == 0) {
+        const auto coded = detail::with_pair_leaf(detail::PickCodedLeaf<T>{});
+        const auto leaf = detail::with_pair_leaf(detail::PickLeaf<AccT>{});
+        return rows(exec, label, segments, source, detail::ForwardMatrix<AccT, T>{weights, coded}, leaf, epilogue);
+      }
+    }
+    rows(exec, label, segments, source, detail::ForwardMatrix<AccT, T>{weights, coded<T>()}, leaf(), epilogue);
   }
 
   template <class T, class SourceT, class ScaleT, class EpilogueT>
@@ -55,10 +60,10 @@ class HostEngine {
 #if !defined(__CUDA_ARCH__)
     if (segments.max_rows == 0) return;
     detail::launch(exec, label, scratch_.concurrency,
-                   detail::MultiplyIntegers<T, SourceT, ScaleT, EpilogueT>{
-                       segments, source.rows, weights, epilogue, scratch_,
-                       detail::with_byte_leaf(isa_, detail::PickIntegerLeaf<T, SourceT>{}),
-                       detail::with_leaf(isa_, PickFinish<EpilogueT>{})});
+                   detail::WithEpilogue<detail::MultiplyIntegers<T, SourceT, ScaleT>, EpilogueT>{
+                       {segments, source.rows, weights, scratch_,
+                        detail::with_byte_leaf(isa_, detail::PickIntegerLeaf<T, SourceT>{}), finisher<EpilogueT>()},
+                       epilogue});
 #endif
   }
 
@@ -66,8 +71,7 @@ class HostEngine {
   void backward_rows(const ExecT& exec, const std::string& label, const Segments& segments,
                      const RowSource<SourceT, ScaleT>& d_source, const Weights<const T>& weights,
                      const EpilogueT& epilogue) const {
-    rows(exec, label, segments, d_source, detail::BackwardMatrix<AccT, T>{weights, coded<T>(false)}, leaf(false),
-         epilogue);
+    rows(exec, label, segments, d_source, detail::BackwardMatrix<AccT, T>{weights, coded<T>()}, leaf(), epilogue);
   }
 
   template <class DeltaT, class SourceT, class ScaleT>
@@ -77,45 +81,29 @@ class HostEngine {
 #if !defined(__CUDA_ARCH__)
     detail::launch(exec, label, scratch_.concurrency,
                    detail::AccumulatePanels<AccT, DeltaT, SourceT, ScaleT>{segments, d_source, source, d_weights,
-                                                                           accumulate, scratch_, leaf(false)});
+                                                                           accumulate, scratch_, leaf()});
 #endif
   }
 
  private:
   template <class EpilogueT>
-  struct PickFinish {
-    template <class LeafT>
-    auto operator()() const {
-      return &detail::FinishKernel<AccT, EpilogueT>::template take<LeafT>;
-    }
-  };
-
-  template <class SourceT, class ScaleT, class T>
-  bool multiplies_pairs([[maybe_unused]] const RowSource<SourceT, ScaleT>& source,
-                        [[maybe_unused]] const Weights<const T>& weights) const {
-    if constexpr (std::is_same_v<SourceT, bfloat16> && (std::is_same_v<T, bfloat16> || is_quantised_v<T>)) {
-      return isa_ == HostIsa::avx512_bf16 && source.scale == nullptr && weights.extents.in % 2 == 0;
-    } else {
-      return false;
-    }
+  detail::Finisher finisher() const {
+    return detail::with_leaf(isa_, detail::PickFinisher<AccT, EpilogueT>{});
   }
+
+  /// Whether there are machines that multiply these rows and weights two terms at a time.
+  template <class SourceT, class T>
+  static constexpr bool may_be_pairs = std::is_same_v<SourceT, bfloat16> &&
+                                       (std::is_same_v<T, bfloat16> || is_quantised_v<T>);
   template <class T>
-  detail::CodedLeaf<T> coded([[maybe_unused]] bool pairs) const {
+  detail::CodedLeaf<T> coded() const {
     if constexpr (std::is_same_v<T, AccT>) {
       return {};
-    } else if constexpr (std::is_same_v<T, half>) {
-      return detail::with_leaf(isa_, detail::PickCodedLeaf<T>{});
     } else {
-      return pairs ? detail::with_pair_leaf(detail::PickCodedLeaf<T>{})
-                   : detail::with_leaf(isa_, detail::PickCodedLeaf<T>{});
+      return detail::with_leaf(isa_, detail::PickCodedLeaf<T>{});
     }
   }
-  detail::Leaf<AccT> leaf([[maybe_unused]] bool pairs) const {
-    if constexpr (std::is_same_v<AccT, float>) {
-      if (pairs) return detail::with_pair_leaf(detail::PickLeaf<AccT>{});
-    }
-    return detail::with_leaf(isa_, detail::PickLeaf<AccT>{});
-  }
+  detail::Leaf<AccT> leaf() const { return detail::with_leaf(isa_, detail::PickLeaf<AccT>{}); }
 
   template <class SourceT, class ScaleT, class MatrixT, class EpilogueT>
   void rows(const ExecT& exec, const std::string& label, const Segments& segments,
@@ -123,10 +111,9 @@ class HostEngine {
             const EpilogueT& epilogue) const {
 #if !defined(__CUDA_ARCH__)  // nvcc's device pass reads this too, but knows no vectors
     if (segments.max_rows == 0) return;
-    detail::launch(
-        exec, label, scratch_.concurrency,
-        detail::MultiplyRows<AccT, MatrixT, SourceT, ScaleT, EpilogueT>{
-            segments, source, matrix, epilogue, scratch_, leaf, detail::with_leaf(isa_, PickFinish<EpilogueT>{})});
+    detail::launch(exec, label, scratch_.concurrency,
+                   detail::WithEpilogue<detail::MultiplyRows<AccT, MatrixT, SourceT, ScaleT>, EpilogueT>{
+                       {segments, source, matrix, scratch_, leaf, finisher<EpilogueT>()}, epilogue});
 #endif
   }
 

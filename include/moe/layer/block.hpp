@@ -2,6 +2,7 @@
 
 #include <moe/core/arena.hpp>
 #include <moe/core/inputs.hpp>
+#include <moe/core/kernel.hpp>
 #include <moe/core/parameters.hpp>
 #include <moe/core/types.hpp>
 
@@ -26,7 +27,7 @@ namespace detail {
 template <class ExecT, class MakeT>
 auto carve(const ExecT& exec, const Kokkos::View<std::byte*, typename ExecT::memory_space>& memory, const MakeT& make) {
   using ArenaT = Arena<typename ExecT::memory_space>;
-  Kokkos::deep_copy(exec, memory, std::byte(0));
+  launch_zero(exec, memory);
   const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
   const std::size_t skip = (ArenaT::alignment - address % ArenaT::alignment) % ArenaT::alignment;
   expect(memory.data() != nullptr && skip <= memory.size(), "moe::workspace",

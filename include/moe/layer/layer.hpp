@@ -65,6 +65,8 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   template <class ExecT>
   using TypesOf = Types<ExecT, ShapeT, Scalars, typename EngineT::template type<ExecT, compute>>;
 
+  /// Parameters, or their gradients. Whoever assembles parameters by hand passes made_for on, by which the layer knows
+  /// its own: {p.router, p.experts, p.made_for}.
   template <class TypesT>
   struct Tensors {
     detail::ParametersOf<RouterT, TypesT> router;
@@ -172,7 +174,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     expect_training("moe::Layer::forward", workspace);
     const auto in = inputs_of<ExecT>("moe::Layer::forward", x, std::min(tape.max_tokens, workspace.max_tokens));
     const int tokens = int(in.x.extent(0));
-    expect_mine(tape);
+    run_sizes(tape.max_tokens).expect_mine("tape", tape.made_for);
     tape.routing.has_padding = has_side_v<Padding, decltype(in)>;
     const auto routing = tape.routing.first(tokens);
     const auto plan = tape.plan.first(tokens);
@@ -195,9 +197,9 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     const std::string& zero_label = detail::kernel_label<"moe::layer::zero">;
     const int tokens = int(tape.x.extent(0));
     expect_training("moe::Layer::backward", workspace);
-    expect_mine(p);
-    expect_mine(tape);
-    if (!g.made_for.nothing()) expect_mine(g, "gradients");  // none at all: they are not asked for
+    sizes().expect_mine("parameters", p.made_for);
+    run_sizes(tape.max_tokens).expect_mine("tape", tape.made_for);
+    sizes().expect_mine_or_none("gradients", g.made_for);
     detail::expect_forward("moe::Layer::backward", tape.x);
     detail::expect_at_most("moe::Layer::backward", "tokens (max_tokens of the workspace)", workspace.max_tokens,
                            tokens);
@@ -225,7 +227,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
 
     detail::launch(exec, zero_label, d_scores.size(), detail::Zero<compute>{d_scores.data()});
     detail::launch(exec, zero_label, d_logits.size(), detail::Zero<compute>{d_logits.data()});
-    if constexpr (draws_noise()) {
+    if constexpr (detail::DrawsNoise<RouterT>) {
       detail::launch(exec, zero_label, routing.noise.d_scale.size(),
                      detail::Zero<compute>{routing.noise.d_scale.data()});
     }
@@ -241,8 +243,8 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   template <class ExecT, class TapeT>
   void update(const ExecT& exec, const Parameters<ExecT>& p, TapeT& tape) const {
     const std::string& label = detail::kernel_label<"moe::layer::zero">;
-    expect_mine(p);
-    expect_mine(tape);
+    sizes().expect_mine("parameters", p.made_for);
+    run_sizes(tape.max_tokens).expect_mine("tape", tape.made_for);
     Context<TypesOf<ExecT>> context{exec, shape_, {}, 0};
     detail::balancing::update(balancer_, context, p.router, tape.load);
     const Vector<int, typename ExecT::memory_space> counters[] = {tape.load, tape.dropped, tape.non_finite,
@@ -313,7 +315,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     using types = typename MakerT::template types<TypesOf<ExecT>>;
     static_assert(policies_are_complete<ExecT>());
     return Tensors<types>{router_.template parameters<types>(maker.in("router"), shape_),
-                          expert_.template parameters<types>(maker.in("experts"), shape_), made_for()};
+                          expert_.template parameters<types>(maker.in("experts"), shape_), sizes().made_for};
   }
 
   template <class ExecT, class ArenaT>
@@ -328,13 +330,13 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     tape.tokens = arena.template vector<int>(1);
     tape.entropy = arena.template vector<compute>(1);
     tape.routing = cut_routing<ExecT>(arena, max_tokens);
-    if constexpr (draws_noise()) tape.routing.noise = {arena, max_tokens, shape_.experts};
+    if constexpr (detail::DrawsNoise<RouterT>) tape.routing.noise = {arena, max_tokens, shape_.experts};
     tape.plan = cut_plan<ExecT>(arena, max_tokens);
     tape.plan.total_load = tape.load;
     tape.router = router_.template tape<types>(arena, shape_, max_tokens);
     tape.experts = expert_.template tape<types>(arena, shape_, max_rows(max_tokens));
     tape.max_tokens = max_tokens;
-    tape.made_for = made_for(max_tokens);
+    tape.made_for = run_sizes(max_tokens).made_for;
     return tape;
   }
 
@@ -354,7 +356,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     w.dispatcher = dispatcher_.template workspace<types>(arena, shape_, max_tokens, slots());
     w.max_tokens = max_tokens;
     w.use = use;
-    w.made_for = made_for(max_tokens);
+    w.made_for = run_sizes(max_tokens).made_for;
     w.count = detail::ColumnSum<int>(arena, max_tokens, 1);
     if (use == Use::inference) return w;
     w.balancer = detail::balancing::workspace<types>(balancer_, arena, shape_, max_tokens);
@@ -369,41 +371,20 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
  private:
   int max_rows(int tokens) const { return router_.max_rows(shape_, tokens); }
 
-  detail::MadeFor made_for() const { return {{shape_.experts, shape_.hidden, shape_.intermediate}}; }
-  detail::MadeFor made_for(int max_tokens) const {
-    return {{shape_.experts, shape_.hidden, shape_.intermediate, slots(), max_tokens, max_rows(max_tokens)}};
+  detail::OwnSizes sizes() const {
+    return {"moe::Layer", "experts, hidden, intermediate", {{shape_.experts, shape_.hidden, shape_.intermediate}}};
   }
-  /// Parameters, a tape or a workspace that this layer made, or one of its sizes.
-  template <class TypesT>
-  void expect_mine(const Tensors<TypesT>& p, const char* what = "parameters") const {
-    detail::expect_made_for("moe::Layer", what, "experts, hidden, intermediate", made_for(), p.made_for);
-  }
-  template <class T>
-  void expect_mine(const T& made) const {
-    constexpr bool is_tape = requires { made.losses; };
-    detail::expect_made_for("moe::Layer", is_tape ? "tape" : "workspace",
-                            "experts, hidden, intermediate, slots, max_tokens, max_rows", made_for(made.max_tokens),
-                            made.made_for);
-  }
-
-  /// A router that does not say so is taken not to; SwitchLoss then divides by the sum.
-  static constexpr bool scores_sum_to_one() {
-    if constexpr (requires { RouterT::scores_sum_to_one; }) return RouterT::scores_sum_to_one;
-    return false;
-  }
-  static constexpr bool scores_are_logits() {
-    if constexpr (requires { RouterT::scores_are_logits; }) return RouterT::scores_are_logits;
-    return false;
-  }
-  static constexpr bool draws_noise() {
-    if constexpr (requires { RouterT::draws_noise; }) return RouterT::draws_noise;
-    return false;
+  /// Of a tape or workspace.
+  detail::OwnSizes run_sizes(int max_tokens) const {
+    return {"moe::Layer",
+            "experts, hidden, intermediate, slots, max_tokens, max_rows",
+            {{shape_.experts, shape_.hidden, shape_.intermediate, slots(), max_tokens, max_rows(max_tokens)}}};
   }
 
   template <class ExecT, class ArenaT>
   Routing<TypesOf<ExecT>> cut_routing(ArenaT& arena, int max_tokens) const {
-    Routing<TypesOf<ExecT>> routing(arena, max_tokens, slots(), shape_.experts, scores_sum_to_one());
-    routing.scores_are_logits = scores_are_logits();
+    Routing<TypesOf<ExecT>> routing(arena, max_tokens, slots(), shape_.experts, detail::ScoresSumToOne<RouterT>);
+    routing.scores_are_logits = detail::ScoresAreLogits<RouterT>;
     return routing;
   }
   template <class ExecT, class ArenaT>
@@ -423,7 +404,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
 
   template <class ExecT, class WorkspaceT>
   Context<TypesOf<ExecT>> context(const ExecT& exec, const WorkspaceT& workspace, int tokens) const {
-    expect_mine(workspace);
+    run_sizes(workspace.max_tokens).expect_mine("workspace", workspace.made_for);
     return {exec, shape_, workspace.engine, tokens};
   }
 
@@ -432,7 +413,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
   void run_router(const Context<TypesT>& context, const ParametersT& p, const InputsT& in, Routing<TypesT> routing,
                   const TapeT& tape, WorkspaceT& workspace) const {
     const std::string& label = detail::kernel_label<"moe::layer::padding">;
-    expect_mine(p);
+    sizes().expect_mine("parameters", p.made_for);
     constexpr bool has_padding = has_side_v<Padding, InputsT>;
     routing.has_padding = has_padding;
     if constexpr (has_padding) {
@@ -456,7 +437,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
                    WorkspaceT& workspace) const {
     const auto out = detail::checked_matrix<storage, typename TypesT::memory>("moe::Layer::forward, y", y,
                                                                               context.num_tokens, hidden());
-    expect_mine(p);
+    sizes().expect_mine("parameters", p.made_for);
     const RowSource<storage, compute> source{
         .data = in.x.data(), .stride = std::int64_t(in.x.stride(0)), .index = plan.tokens.data()};
     expert_.forward(context, p.experts, plan.segments(max_rows(context.num_tokens)), source, workspace.rows, tape,

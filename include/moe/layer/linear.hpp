@@ -60,7 +60,7 @@ class Linear : public Block<Linear<BiasT, PrecisionT, EngineT>> {
   template <class ExecT, class XT, class YT, class TapeT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, TapeT& tape,
                WorkspaceT& workspace) const {
-    expect_mine("tape", tape.made_for);
+    sizes().expect_mine("tape", tape.made_for);
     tape.x = inputs_of<ExecT>(x, std::min(tape.max_tokens, workspace.max_tokens)).x;
     run(exec, p, tape.x, y, workspace);
   }
@@ -69,10 +69,10 @@ class Linear : public Block<Linear<BiasT, PrecisionT, EngineT>> {
   void backward(const ExecT& exec, const Parameters<ExecT>& p, const TapeT& tape, const DyT& dy, const DxT& dx,
                 const Gradients<ExecT>& g, WorkspaceT& workspace, const Backward& options = {}) const {
     using memory = typename ExecT::memory_space;
-    expect_mine("parameters", detail::made_for(p.weight));
-    expect_mine("tape", tape.made_for);
-    expect_mine("workspace", workspace.made_for);
-    if (!g.weight.empty()) expect_mine("gradients", detail::made_for(g.weight));
+    sizes().expect_mine("parameters", detail::made_for(p.weight));
+    sizes().expect_mine("tape", tape.made_for);
+    sizes().expect_mine("workspace", workspace.made_for);
+    sizes().expect_mine_or_none("gradients", detail::made_for(g.weight));
     detail::expect_forward("moe::Linear::backward", tape.x);
     const int tokens = int(tape.x.extent(0));
     detail::expect_at_most("moe::Linear::backward", "tokens (max_tokens of the workspace)", workspace.max_tokens,
@@ -99,7 +99,7 @@ class Linear : public Block<Linear<BiasT, PrecisionT, EngineT>> {
   }
   template <class ExecT, class ArenaT>
   Tape<ExecT> make_tape(const ExecT&, ArenaT&, int max_tokens) const {
-    return {{}, max_tokens, made_for()};
+    return {{}, max_tokens, sizes().made_for};
   }
   template <class ExecT, class ArenaT>
   Workspace<ExecT> make_workspace(const ExecT& exec, ArenaT& arena, int max_tokens, Use) const {
@@ -107,15 +107,12 @@ class Linear : public Block<Linear<BiasT, PrecisionT, EngineT>> {
     workspace.engine = Engine<ExecT>(exec, arena, Map::limits(max_tokens, out_, in_));
     if constexpr (Map::has_bias) workspace.column_sum = detail::ColumnSum<compute>(arena, max_tokens, out_);
     workspace.max_tokens = max_tokens;
-    workspace.made_for = made_for();
+    workspace.made_for = sizes().made_for;
     return workspace;
   }
 
  private:
-  detail::MadeFor made_for() const { return {{out_, in_}}; }
-  void expect_mine(const char* what, const detail::MadeFor& got) const {
-    detail::expect_made_for("moe::Linear", what, "out, in", made_for(), got);
-  }
+  detail::OwnSizes sizes() const { return {"moe::Linear", "out, in", {{out_, in_}}}; }
 
   template <class ViewT>
   static RowSource<storage, compute> source(const ViewT& x) {
@@ -127,8 +124,8 @@ class Linear : public Block<Linear<BiasT, PrecisionT, EngineT>> {
   }
   template <class ExecT, class XT, class YT, class WorkspaceT>
   void run(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, const WorkspaceT& workspace) const {
-    expect_mine("parameters", detail::made_for(p.weight));
-    expect_mine("workspace", workspace.made_for);
+    sizes().expect_mine("parameters", detail::made_for(p.weight));
+    sizes().expect_mine("workspace", workspace.made_for);
     const auto rows =
         detail::checked_matrix<storage, typename ExecT::memory_space>("moe::Linear::forward, y", y, x.extent(0), out_);
     Map::forward(exec, workspace.engine, p, int(x.extent(0)), source(x),

@@ -129,13 +129,13 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
 
   template <class ExecT, class XT, class YT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, WorkspaceT& workspace) const {
-    expect_mine("workspace", workspace.made_for);
+    sizes().expect_mine("workspace", workspace.made_for);
     run(exec, p, inputs_of<ExecT>(x, workspace.max_tokens).x, y, workspace.scales);
   }
   template <class ExecT, class XT, class YT, class TapeT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, TapeT& tape,
                WorkspaceT&) const {
-    expect_mine("tape", tape.made_for);
+    sizes().expect_mine("tape", tape.made_for);
     tape.x = inputs_of<ExecT>(x, tape.max_tokens).x;
     run(exec, p, tape.x, y, tape.scales);
   }
@@ -145,10 +145,10 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
                 const Gradients<ExecT>& g, WorkspaceT& workspace, const Backward& options = {}) const {
     const std::string& label = detail::kernel_label<"moe::rms_norm::backward">;
     using memory = typename ExecT::memory_space;
-    expect_mine("parameters", detail::made_for(p.weight));
-    expect_mine("tape", tape.made_for);
-    expect_mine("workspace", workspace.made_for);
-    if (!g.weight.empty()) expect_mine("gradients", detail::made_for(g.weight));
+    sizes().expect_mine("parameters", detail::made_for(p.weight));
+    sizes().expect_mine("tape", tape.made_for);
+    sizes().expect_mine("workspace", workspace.made_for);
+    sizes().expect_mine_or_none("gradients", detail::made_for(g.weight));
     detail::expect_forward("moe::RmsNorm::backward", tape.x);
     const std::int64_t tokens = std::int64_t(tape.x.extent(0));
     detail::expect(workspace.use == Use::training, "moe::RmsNorm::backward",
@@ -183,21 +183,18 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
   }
   template <class ExecT, class ArenaT>
   Tape<ExecT> make_tape(const ExecT&, ArenaT& arena, int max_tokens) const {
-    return {arena.template vector<compute>(max_tokens), {}, max_tokens, made_for()};
+    return {arena.template vector<compute>(max_tokens), {}, max_tokens, sizes().made_for};
   }
   template <class ExecT, class ArenaT>
   Workspace<ExecT> make_workspace(const ExecT&, ArenaT& arena, int max_tokens, Use use) const {
     return {
         arena.template vector<compute>(max_tokens),
         use == Use::training ? detail::ColumnSum<compute>(arena, max_tokens, hidden()) : detail::ColumnSum<compute>(),
-        max_tokens, use, made_for()};
+        max_tokens, use, sizes().made_for};
   }
 
  private:
-  detail::MadeFor made_for() const { return {{hidden(), 1}}; }
-  void expect_mine(const char* what, const detail::MadeFor& got) const {
-    detail::expect_made_for("moe::RmsNorm", what, "hidden, 1", made_for(), got);
-  }
+  detail::OwnSizes sizes() const { return {"moe::RmsNorm", "hidden, 1", {{hidden(), 1}}}; }
 
   template <class ExecT, class XT>
   auto inputs_of(const XT& x, int max_tokens) const {
@@ -208,7 +205,7 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
   void run(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, const ScalesT& scales) const {
     const std::string& label = detail::kernel_label<"moe::rms_norm::forward">;
     using memory = typename ExecT::memory_space;
-    expect_mine("parameters", detail::made_for(p.weight));
+    sizes().expect_mine("parameters", detail::made_for(p.weight));
     const auto out =
         detail::checked_matrix<storage, memory>("moe::RmsNorm::forward, y", y, x.extent(0), std::size_t(hidden()));
     detail::launch(exec, label, std::int64_t(x.extent(0)),

@@ -182,7 +182,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
 
   template <class ExecT, class XT, class YT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, WorkspaceT& workspace) const {
-    expect_mine("workspace", workspace.made_for);
+    sizes().expect_mine("workspace", workspace.made_for);
     const auto in = inputs_of<ExecT>(x, workspace.max_tokens);
     inner_.forward(exec, p.inner, in, y, workspace.inner);
     add_shared(exec, p, in.x, y, NoTape{}, workspace.gates, workspace);
@@ -190,8 +190,8 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
   template <class ExecT, class XT, class YT, class TapeT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, TapeT& tape,
                WorkspaceT& workspace) const {
-    expect_mine("workspace", workspace.made_for);
-    expect_mine("tape", tape.made_for);
+    sizes().expect_mine("workspace", workspace.made_for);
+    sizes().expect_mine("tape", tape.made_for);
     const auto in = inputs_of<ExecT>(x, std::min(tape.max_tokens, workspace.max_tokens));
     tape.x = in.x;
     inner_.forward(exec, p.inner, in, y, tape.inner, workspace.inner);
@@ -204,10 +204,10 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     static_assert(detail::expert_can_train<ExpertT, TypesOf<ExecT>>());
     const std::string& label = detail::kernel_label<"moe::shared::backward">;
     using memory = typename ExecT::memory_space;
-    expect_mine("parameters", p.made_for);
-    expect_mine("tape", tape.made_for);
-    expect_mine("workspace", workspace.made_for);
-    if (!g.made_for.nothing()) expect_mine("gradients", g.made_for);  // none at all: they are not asked for
+    sizes().expect_mine("parameters", p.made_for);
+    sizes().expect_mine("tape", tape.made_for);
+    sizes().expect_mine("workspace", workspace.made_for);
+    sizes().expect_mine_or_none("gradients", g.made_for);
     detail::expect_forward("moe::Shared::backward", tape.x);
     const int tokens = int(tape.x.extent(0));
     detail::expect(workspace.use == Use::training, "moe::Shared::backward",
@@ -254,8 +254,10 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     using types = typename MakerT::template types<TypesOf<typename MakerT::exec>>;
     static_assert(detail::expert_is_complete<ExpertT, TypesOf<typename MakerT::exec>>());
     using InnerT = decltype(inner_.make_parameters(maker));
-    Tensors<InnerT, types> made{
-        inner_.make_parameters(maker), expert_.template parameters<types>(maker.in("shared"), shape_), {}, made_for()};
+    Tensors<InnerT, types> made{inner_.make_parameters(maker),
+                                expert_.template parameters<types>(maker.in("shared"), shape_),
+                                {},
+                                sizes().made_for};
     if constexpr (GateT::exists) {
       const int n = hidden();
       made.gate = maker.in("shared_gate").template make<compute, RowMajor>({"weight", {1, n}, 1, {1, 1, n}}, Normal{});
@@ -269,7 +271,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     tape.shared = expert_.template tape<TypesOf<ExecT>>(arena, shape_, max_tokens);
     tape.gates = arena.template vector<compute>(max_tokens);
     tape.max_tokens = max_tokens;
-    tape.made_for = made_for();
+    tape.made_for = sizes().made_for;
     return tape;
   }
   template <class ExecT, class ArenaT>
@@ -283,7 +285,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     w.gates = arena.template vector<compute>(max_tokens);
     w.max_tokens = max_tokens;
     w.use = use;
-    w.made_for = made_for();
+    w.made_for = sizes().made_for;
     if (use == Use::inference) return w;
     w.d_gates = arena.template vector<compute>(max_tokens);
     if constexpr (GateT::exists) w.column_sum = detail::ColumnSum<compute>(arena, max_tokens, hidden());
@@ -291,9 +293,8 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
   }
 
  private:
-  detail::MadeFor made_for() const { return {{shape_.hidden, shape_.intermediate}}; }
-  void expect_mine(const char* what, const detail::MadeFor& got) const {
-    detail::expect_made_for("moe::Shared", what, "hidden, intermediate of the shared expert", made_for(), got);
+  detail::OwnSizes sizes() const {
+    return {"moe::Shared", "hidden, intermediate of the shared expert", {{shape_.hidden, shape_.intermediate}}};
   }
 
   template <class ViewT>
@@ -311,7 +312,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
                   const GatesT& gates, const WorkspaceT& workspace) const {
     const std::string& label = detail::kernel_label<"moe::shared::forward">;
     using memory = typename ExecT::memory_space;
-    expect_mine("parameters", p.made_for);
+    sizes().expect_mine("parameters", p.made_for);
     const int tokens = int(x.extent(0));
     const auto out = detail::checked_matrix<storage, memory>("moe::Shared::forward, y", y, tokens, hidden());
     const Context<TypesOf<ExecT>> context{exec, shape_, workspace.engine, tokens};

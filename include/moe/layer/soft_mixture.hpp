@@ -185,7 +185,7 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
   template <class ExecT, class XT, class YT, class TapeT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, TapeT& tape,
                WorkspaceT& workspace) const {
-    expect_mine("tape", tape);
+    run_sizes().expect_mine("tape", tape.made_for);
     const auto in = inputs_of<ExecT>(x, std::min(tape.max_tokens, workspace.max_tokens));
     tape.x = in.x;
     run(exec, p, in, y, tape.mixture, tape.experts, workspace);
@@ -202,10 +202,10 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
     using Values = Matrix<compute, memory>;
     using Rows = Matrix<storage, memory>;
     using ConstRows = Matrix<const storage, memory>;
-    expect_mine("parameters", p);
-    expect_mine("tape", tape);
-    expect_mine("workspace", workspace);
-    if (!g.made_for.nothing()) expect_mine("gradients", g);  // none at all: they are not asked for
+    sizes().expect_mine("parameters", p.made_for);
+    run_sizes().expect_mine("tape", tape.made_for);
+    run_sizes().expect_mine("workspace", workspace.made_for);
+    sizes().expect_mine_or_none("gradients", g.made_for);
     detail::expect_forward("moe::SoftMixture::backward", tape.x);
     const int tokens = int(tape.x.extent(0));
     detail::expect(workspace.use == Use::training, "moe::SoftMixture::backward",
@@ -266,7 +266,7 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
         maker.template make<compute, Layout>({"phi", {hidden(), n}, 1, {1, hidden(), n}},
                                              Normal{1 / std::sqrt(double(hidden()))}),
         maker.template make<compute, RowMajor>({"scale", {1}, 1, {1, 1, 1}, {.decay = false}}, Ones{}),
-        expert_.template parameters<types>(maker.in("experts"), shape_), made_for()};
+        expert_.template parameters<types>(maker.in("experts"), shape_), sizes().made_for};
   }
 
   template <class ExecT, class ArenaT>
@@ -275,7 +275,7 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
     tape.mixture = cut_mixture<ExecT>(arena, max_tokens);
     tape.experts = expert_.template tape<TypesOf<ExecT>>(arena, shape_, map(max_tokens).rows());
     tape.max_tokens = max_tokens;
-    tape.made_for = made_for_run();
+    tape.made_for = run_sizes().made_for;
     return tape;
   }
 
@@ -292,7 +292,7 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
     w.experts = expert_.template workspace<types>(arena, shape_, most.rows(), use);
     w.max_tokens = max_tokens;
     w.use = use;
-    w.made_for = made_for_run();
+    w.made_for = run_sizes().made_for;
     if (use == Use::inference) return w;
     w.d_gate_rows = arena.template vector<compute>(most.rows());
     w.pull = arena.template vector<compute>(max_tokens);
@@ -302,19 +302,16 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
   }
 
  private:
-  detail::MadeFor made_for() const { return {{shape_.experts, shape_.hidden, shape_.intermediate, slots()}}; }
+  detail::OwnSizes sizes() const {
+    return {"moe::SoftMixture",
+            "experts, hidden, intermediate, slots",
+            {{shape_.experts, shape_.hidden, shape_.intermediate, slots()}}};
+  }
   /// Of a tape or workspace.
-  detail::MadeFor made_for_run() const {
-    return {{shape_.experts, shape_.hidden, shape_.intermediate, slots(), sequence_length()}};
-  }
-  template <class TypesT>
-  void expect_mine(const char* what, const Tensors<TypesT>& p) const {
-    detail::expect_made_for("moe::SoftMixture", what, "experts, hidden, intermediate, slots", made_for(), p.made_for);
-  }
-  template <class MadeT>
-  void expect_mine(const char* what, const MadeT& made) const {
-    detail::expect_made_for("moe::SoftMixture", what, "experts, hidden, intermediate, slots, sequence_length",
-                            made_for_run(), made.made_for);
+  detail::OwnSizes run_sizes() const {
+    return {"moe::SoftMixture",
+            "experts, hidden, intermediate, slots, sequence_length",
+            {{shape_.experts, shape_.hidden, shape_.intermediate, slots(), sequence_length()}}};
   }
 
   detail::SlotMap map(int tokens) const {
@@ -381,8 +378,8 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
     using Values = Matrix<compute, memory>;
     using Rows = Matrix<storage, memory>;
     using Layout = typename TypesOf<ExecT>::engine::Layout;
-    expect_mine("parameters", p);
-    expect_mine("workspace", workspace);
+    sizes().expect_mine("parameters", p.made_for);
+    run_sizes().expect_mine("workspace", workspace.made_for);
     const int tokens = int(in.x.extent(0));
     const Rows out =
         detail::checked_matrix<storage, memory>("moe::SoftMixture::forward, y", y, tokens, std::size_t(hidden()));

@@ -2,14 +2,12 @@
 
 #include <moe/core/error.hpp>
 #include <moe/core/inputs.hpp>
-#include <moe/core/interleaved_sum.hpp>
 #include <moe/core/kernel.hpp>
 #include <moe/core/made_for.hpp>
 #include <moe/core/precision.hpp>
-#include <moe/core/radix_select.hpp>
 #include <moe/core/reduce.hpp>
 #include <moe/layer/block.hpp>
-#include <moe/layer/real_tokens.hpp>
+#include <moe/layer/skip_rows.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -27,198 +25,6 @@ struct SkipOptions {
   int sequence_length =
       0;  ///< tokens that compete with each other; the last sequence may be shorter; 0: the whole batch
 };
-
-namespace detail {
-
-/// The sequences of a batch, and the rows that their chosen tokens have: sorted by sequence.
-struct SkipMap {
-  int tokens = 0;
-  int length = 1;       ///< tokens of a sequence; the last may have fewer
-  int places = 0;       ///< rows of a sequence ...
-  int last_places = 0;  ///< ... and of the last one
-
-  KOKKOS_FUNCTION int sequences() const { return (tokens + length - 1) / length; }
-  KOKKOS_FUNCTION int begin(int sequence) const { return sequence * length; }
-  KOKKOS_FUNCTION int end(int sequence) const { return Kokkos::min(tokens, (sequence + 1) * length); }
-  KOKKOS_FUNCTION int first_row(int sequence) const { return sequence * places; }
-  KOKKOS_FUNCTION int places_of(int sequence) const { return sequence == sequences() - 1 ? last_places : places; }
-  int rows() const { return tokens == 0 ? 0 : first_row(sequences() - 1) + last_places; }
-};
-
-/// Which tokens were chosen, and what goes into the block and comes out of it.
-template <class StorageT, class ComputeT, class MemoryT>
-struct ChosenTokens {
-  Vector<ComputeT, MemoryT> logits;   ///< [tokens]
-  Vector<int, MemoryT> row_of;        ///< [tokens], -1: skipped
-  Vector<int, MemoryT> tokens;        ///< [rows], -1: there were too few that are not padding
-  Vector<ComputeT, MemoryT> gates;    ///< [rows]
-  Vector<int, MemoryT> mask;          ///< [rows], the block's padding
-  Vector<std::int64_t, MemoryT> ids;  ///< [rows], the block's token ids
-  Matrix<StorageT, MemoryT> rows;     ///< [rows, hidden], the block's x
-  Matrix<StorageT, MemoryT> results;  ///< [rows, hidden], the block's y
-  RealTokens<MemoryT> real;
-};
-
-template <class T, class MemoryT>
-Vector<T, MemoryT> first_elements(const Vector<T, MemoryT>& vector, int count) {
-  return Vector<T, MemoryT>(vector.data(), count);
-}
-
-template <class XT, class T>
-struct SkipLogits {
-  XT x;
-  const T* weight;
-  T* logits;
-  KOKKOS_FUNCTION void operator()(std::int64_t t) const { logits[t] = dot<T>(&x(t, 0), weight, int(x.extent(1))); }
-};
-
-/// The tokens of a sequence: the largest logit has the smallest key. Padding does not compete.
-template <class T, class MemoryT>
-struct LogitKeys {
-  const T* logits;
-  RealTokens<MemoryT> real;
-  int first;
-  KOKKOS_FUNCTION bool competes(std::int64_t i) const { return real.is_real(first + i); }
-  KOKKOS_FUNCTION auto operator()(std::int64_t i) const { return radix::descending_key(logits[first + i]); }
-};
-
-/// For a sequence: its best tokens get rows, in the order of tokens.
-template <class T, class MemoryT>
-struct ChooseTokens {
-  SkipMap map;
-  const T* logits;
-  RealTokens<MemoryT> real;
-  int* row_of;
-  int* tokens;
-
-  KOKKOS_FUNCTION void operator()(std::int64_t sequence) const {
-    const int begin = map.begin(int(sequence)), end = map.end(int(sequence)), places = map.places_of(int(sequence));
-    const LogitKeys<T, MemoryT> keys{logits, real, begin};
-    const auto cut = radix::select_smallest(keys, end - begin, places);
-    int row = map.first_row(int(sequence));
-    const int last_row = row + places;
-    for (int t = begin; t < end; ++t) {
-      const bool chosen = keys.competes(t - begin) && cut.holds(keys(t - begin), t - begin);
-      row_of[t] = chosen ? row : -1;
-      if (chosen) tokens[row++] = t;
-    }
-    while (row < last_row) tokens[row++] = -1;
-  }
-};
-
-/// For a row: the gate of its token, and whether it has one.
-template <class ChosenT, class GateT>
-struct GateRows {
-  ChosenT chosen;
-  [[no_unique_address]] GateT gate;
-  KOKKOS_FUNCTION void operator()(std::int64_t row) const {
-    const int t = chosen.tokens(row);
-    chosen.mask(row) = t >= 0 ? 1 : 0;
-    chosen.gates(row) = 0;
-    if (t >= 0) gate.forward(&chosen.logits(t), &chosen.gates(row), 1);
-  }
-};
-
-/// ids[row] = the id of the row's token
-template <class ChosenT, class IdsT>
-struct GatherIds {
-  ChosenT chosen;
-  IdsT from;
-  KOKKOS_FUNCTION void operator()(std::int64_t row) const {
-    const int t = chosen.tokens(row);
-    chosen.ids(row) = t < 0 ? 0 : std::int64_t(from(t));
-  }
-};
-
-/// A part of a row that one work item writes.
-struct RowChunk {
-  static constexpr int columns = 64;
-  int row;
-  int begin;
-  int end;
-  KOKKOS_FUNCTION RowChunk(std::int64_t item, int width)
-      : row(int(item / count(width))),
-        begin(int(item % count(width)) * columns),
-        end(Kokkos::min(begin + columns, width)) {}
-  KOKKOS_FUNCTION static int count(int width) { return (width + columns - 1) / columns; }
-};
-
-/// rows[r] = x[token of r], times its gate if there are gates; 0 where there is no token
-template <class FromT, class RowsT, class T>
-struct GatherTokens {
-  FromT from;
-  RowsT rows;
-  const int* tokens;
-  const T* gates;  ///< nullptr: copied
-  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
-    using Storage = typename RowsT::non_const_value_type;
-    const RowChunk chunk(item, int(rows.extent(1)));
-    const int t = tokens[chunk.row];
-    const T gate = gates ? gates[chunk.row] : T(1);
-    for (int c = chunk.begin; c < chunk.end; ++c) {
-      rows(chunk.row, c) = Storage(t < 0 ? T(0) : gate * T(from(t, c)));
-    }
-  }
-};
-
-/// y[t] = gate * results[row of t]; 0 for what is skipped
-template <class ChosenT, class YT>
-struct ScatterResults {
-  ChosenT chosen;
-  YT y;
-  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
-    using Storage = typename YT::non_const_value_type;
-    using T = typename decltype(chosen.gates)::non_const_value_type;
-    const RowChunk chunk(item, int(y.extent(1)));
-    const int row = chosen.row_of(chunk.row);
-    for (int c = chunk.begin; c < chunk.end; ++c) {
-      y(chunk.row, c) = Storage(row < 0 ? T(0) : chosen.gates(row) * T(chosen.results(row, c)));
-    }
-  }
-};
-
-/// d_logits[row], out of the gate's gradient <dy, result>
-template <class ChosenT, class GateT, class DyT, class T>
-struct SkipGateBackward {
-  ChosenT chosen;
-  [[no_unique_address]] GateT gate;
-  DyT dy;
-  T* d_logits;
-  KOKKOS_FUNCTION void operator()(std::int64_t row) const {
-    const int t = chosen.tokens(row);
-    d_logits[row] = 0;
-    if (t < 0) return;
-    const T d_gate = dot<T>(&dy(t, 0), &chosen.results(row, 0), int(dy.extent(1)));
-    gate.backward(&chosen.logits(t), &chosen.gates(row), &d_gate, &d_logits[row], 1);
-  }
-};
-
-/// dx[t] = d_rows[row of t] + d_logit * w; 0 for what is skipped
-template <class ChosenT, class RowsT, class DxT, class T>
-struct ScatterGradient {
-  ChosenT chosen;
-  RowsT d_rows;
-  DxT dx;
-  const T* d_logits;
-  const T* weight;
-  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
-    using Storage = typename DxT::non_const_value_type;
-    const RowChunk chunk(item, int(dx.extent(1)));
-    const int row = chosen.row_of(chunk.row);
-    for (int c = chunk.begin; c < chunk.end; ++c) {
-      dx(chunk.row, c) = Storage(row < 0 ? T(0) : T(d_rows(row, c)) + d_logits[row] * weight[c]);
-    }
-  }
-};
-
-template <class RowsT, class T>
-struct SkipWeightTerm {
-  RowsT rows;
-  const T* d_logits;
-  KOKKOS_FUNCTION T operator()(std::int64_t row, std::int64_t c) const { return d_logits[row] * T(rows(row, c)); }
-};
-
-}  // namespace detail
 
 /// A block that only some tokens go through: in each sequence the places = ceil(capacity * tokens) ones of the largest
 /// router weights; a Residual around it carries the others.
@@ -309,13 +115,13 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
 
   template <class ExecT, class XT, class YT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, WorkspaceT& workspace) const {
-    expect_mine("workspace", workspace);
+    run_sizes(workspace.max_tokens).expect_mine("workspace", workspace.made_for);
     run(exec, p, inputs_of<ExecT>(x, workspace.max_tokens), y, workspace.chosen, workspace.inner);
   }
   template <class ExecT, class XT, class YT, class TapeT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, TapeT& tape,
                WorkspaceT& workspace) const {
-    expect_mine("tape", tape);
+    run_sizes(tape.max_tokens).expect_mine("tape", tape.made_for);
     const auto in = inputs_of<ExecT>(x, std::min(tape.max_tokens, workspace.max_tokens));
     tape.num_tokens = int(in.x.extent(0));
     run(exec, p, in, y, tape.chosen, tape.inner, workspace.inner);
@@ -328,10 +134,10 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
     using memory = typename ExecT::memory_space;
     using Rows = Matrix<storage, memory>;
     using ConstRows = Matrix<const storage, memory>;
-    expect_mine("parameters", p.weight);
-    expect_mine("tape", tape);
-    expect_mine("workspace", workspace);
-    if (!g.weight.empty()) expect_mine("gradients", g.weight);
+    sizes().expect_mine("parameters", detail::made_for(p.weight));
+    run_sizes(tape.max_tokens).expect_mine("tape", tape.made_for);
+    run_sizes(workspace.max_tokens).expect_mine("workspace", workspace.made_for);
+    sizes().expect_mine_or_none("gradients", detail::made_for(g.weight));
     detail::expect(tape.num_tokens >= 0, "moe::TokenSkip::backward",
                    "the tape holds no forward pass; call forward(exec, parameters, x, y, tape, workspace) first");
     detail::expect(workspace.use == Use::training, "moe::TokenSkip::backward",
@@ -384,7 +190,7 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
     tape.inner = inner_.make_tape(exec, arena, rows(max_tokens));
     tape.chosen = cut_chosen<ExecT>(arena, max_tokens);
     tape.max_tokens = max_tokens;
-    tape.made_for = made_for(max_tokens);
+    tape.made_for = run_sizes(max_tokens).made_for;
     return tape;
   }
   template <class ExecT, class ArenaT>
@@ -395,7 +201,7 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
     w.chosen = cut_chosen<ExecT>(arena, max_tokens);
     w.max_tokens = max_tokens;
     w.use = use;
-    w.made_for = made_for(max_tokens);
+    w.made_for = run_sizes(max_tokens).made_for;
     if (use == Use::inference) return w;
     w.d_logits = arena.template vector<compute>(most);
     w.column_sum = detail::ColumnSum<compute>(arena, most, hidden());
@@ -403,18 +209,12 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
   }
 
  private:
+  detail::OwnSizes sizes() const { return {"moe::TokenSkip", "1, hidden", {{1, hidden()}}}; }
   /// Of a tape or workspace.
-  detail::MadeFor made_for(int max_tokens) const {
-    return {{hidden(), max_tokens, places(max_tokens), options_.sequence_length}};
-  }
-  template <class T, class MemoryT>
-  void expect_mine(const char* what, const Tensor<T, MemoryT>& weight) const {
-    detail::expect_made_for("moe::TokenSkip", what, "1, hidden", {{1, hidden()}}, detail::made_for(weight));
-  }
-  template <class MadeT>
-  void expect_mine(const char* what, const MadeT& made) const {
-    detail::expect_made_for("moe::TokenSkip", what, "hidden, max_tokens, places, sequence_length",
-                            made_for(made.max_tokens), made.made_for);
+  detail::OwnSizes run_sizes(int max_tokens) const {
+    return {"moe::TokenSkip",
+            "hidden, max_tokens, places, sequence_length",
+            {{hidden(), max_tokens, places(max_tokens), options_.sequence_length}}};
   }
 
   /// Places among so many tokens. The rounding of the product must not make one more: 0.07 * 100 is above 7.
@@ -477,7 +277,7 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
     const std::string& label = detail::kernel_label<"moe::token_skip::forward">;
     using memory = typename ExecT::memory_space;
     using Rows = Matrix<storage, memory>;
-    expect_mine("parameters", p.weight);
+    sizes().expect_mine("parameters", detail::made_for(p.weight));
     const int tokens = int(in.x.extent(0));
     const Rows out = detail::checked_matrix<storage, memory>("moe::TokenSkip::forward, y", y, tokens, hidden());
     const detail::SkipMap map = this->map(tokens);

@@ -76,8 +76,8 @@ struct Jitter {
   std::uint64_t seed = 0;
 
   static constexpr bool needs_sides = true;
-  static constexpr bool draws_noise = detail::draws_noise<ProjectionT>();
-  static constexpr bool masks_experts = detail::masks_experts<ProjectionT>();
+  static constexpr bool draws_noise = detail::DrawsNoise<ProjectionT>;
+  static constexpr bool masks_experts = detail::MasksExperts<ProjectionT>;
 
   template <class TypesT>
   using Parameters = typename ProjectionT::template Parameters<TypesT>;

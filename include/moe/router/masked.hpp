@@ -1,5 +1,6 @@
 #pragma once
 
+#include <moe/core/inputs.hpp>
 #include <moe/core/kernel.hpp>
 #include <moe/core/parameters.hpp>
 #include <moe/core/routing.hpp>
@@ -39,8 +40,8 @@ template <class ProjectionT = LinearProjection<>>
 struct Masked {
   [[no_unique_address]] ProjectionT projection{};
 
-  static constexpr bool needs_sides = detail::needs_sides<ProjectionT>();
-  static constexpr bool draws_noise = detail::draws_noise<ProjectionT>();
+  static constexpr bool needs_sides = detail::NeedsSides<ProjectionT>;
+  static constexpr bool draws_noise = detail::DrawsNoise<ProjectionT>;
   static constexpr bool masks_experts = true;
 
   template <class TypesT>

@@ -78,7 +78,7 @@ struct Noisy {
 
   static constexpr bool needs_sides = true;
   static constexpr bool draws_noise = true;
-  static constexpr bool masks_experts = detail::masks_experts<ProjectionT>();
+  static constexpr bool masks_experts = detail::MasksExperts<ProjectionT>;
 
   using Map = detail::DenseMap<NoBias>;
   template <class TypesT>

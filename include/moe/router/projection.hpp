@@ -1,6 +1,6 @@
 #pragma once
 
-#include <moe/core/inputs.hpp>
+#include <moe/core/concepts.hpp>
 
 namespace moe {
 
@@ -22,15 +22,7 @@ namespace moe {
 namespace detail {
 
 template <class ProjectionT>
-constexpr bool draws_noise() {
-  if constexpr (requires { ProjectionT::draws_noise; }) return ProjectionT::draws_noise;
-  return false;
-}
-template <class ProjectionT>
-constexpr bool masks_experts() {
-  if constexpr (requires { ProjectionT::masks_experts; }) return ProjectionT::masks_experts;
-  return false;
-}
+concept MasksExperts = ProjectionT::masks_experts;
 
 }  // namespace detail
 }  // namespace moe

@@ -25,7 +25,8 @@ struct SelectWorkspace {
   using type = Nothing;
 };
 template <class SelectT, class TypesT>
-requires(whole_batch<SelectT>()) struct SelectWorkspace<SelectT, TypesT> {
+requires ChoosesWholeBatch<SelectT>
+struct SelectWorkspace<SelectT, TypesT> {
   using type = typename SelectT::template Workspace<TypesT>;
 };
 
@@ -147,7 +148,7 @@ struct Router {
                 "slots) const` and `backward(scores, ids, gates, d_gates, d_scores, slots) const`");
   static_assert(detail::IsSelectionBias<SelectionBiasT>,
                 "moe: the fifth argument of Router is moe::SelectionBias or moe::NoSelectionBias");
-  static_assert(!(detail::whole_batch<SelectT>() && detail::bias_exists<SelectionBiasT>()),
+  static_assert(!(detail::ChoosesWholeBatch<SelectT> && detail::BiasExists<SelectionBiasT>),
                 "moe: a selection of the whole batch (ExpertChoice, Sinkhorn) balances by itself and takes no "
                 "SelectionBias; leave it out");
 
@@ -157,11 +158,11 @@ struct Router {
   [[no_unique_address]] WeighT weigh{};
   [[no_unique_address]] SelectionBiasT selection_bias{};
 
-  static constexpr bool has_selection_bias = detail::bias_exists<SelectionBiasT>();
-  static constexpr bool scores_sum_to_one = detail::sums_to_one<ScoreT>();
-  static constexpr bool scores_are_logits = detail::scores_are_logits<ScoreT>();
-  static constexpr bool needs_sides = detail::needs_sides<ProjectionT>();
-  static constexpr bool draws_noise = detail::draws_noise<ProjectionT>();
+  static constexpr bool has_selection_bias = detail::BiasExists<SelectionBiasT>;
+  static constexpr bool scores_sum_to_one = detail::SumsToOne<ScoreT>;
+  static constexpr bool scores_are_logits = detail::AreLogits<ScoreT>;
+  static constexpr bool needs_sides = detail::NeedsSides<ProjectionT>;
+  static constexpr bool draws_noise = detail::DrawsNoise<ProjectionT>;
 
   template <class TypesT>
   struct Parameters : ProjectionT::template Parameters<TypesT>, SelectionBiasT::template Parameters<TypesT> {
@@ -215,7 +216,7 @@ struct Router {
   Workspace<TypesT> workspace(ArenaT& arena, const typename TypesT::shape& shape, int max_tokens, Use use) const {
     Workspace<TypesT> w;
     w.projection = detail::workspace_of<TypesT>(projection, arena, shape, max_tokens, use);
-    if constexpr (detail::whole_batch<SelectT>()) {
+    if constexpr (detail::ChoosesWholeBatch<SelectT>) {
       w.select = detail::workspace_of<TypesT>(select, arena, shape, max_tokens, use);
     }
     return w;
@@ -237,7 +238,7 @@ struct Router {
                      detail::token_stages(scores, detail::replay_token(routing, side<Replay>(in), experts)));
       if constexpr (requires { select.clip(context, routing); }) select.clip(context, routing);
       detail::launch(context.exec, label, context.num_tokens, gates);
-    } else if constexpr (detail::whole_batch<SelectT>()) {
+    } else if constexpr (detail::ChoosesWholeBatch<SelectT>) {
       detail::launch(context.exec, label, context.num_tokens, scores);
       select.choose(context, routing, tape, workspace.select);
       detail::launch(context.exec, label, context.num_tokens, gates);
@@ -262,7 +263,7 @@ struct Router {
   }
 
  private:
-  static constexpr bool masks = detail::masks_experts<ProjectionT>();
+  static constexpr bool masks = detail::MasksExperts<ProjectionT>;
 };
 
 /// Softmax over all experts, then the k largest. (Switch, Mixtral and Qwen3-MoE with Normalise, OLMoE with Keep.)

@@ -12,25 +12,13 @@ namespace moe::detail {
 /// What a Router asks of its stages, so that one that is left out, or stands in another's place, is one sentence.
 
 template <class SelectT>
-constexpr bool whole_batch() {
-  if constexpr (requires { SelectT::whole_batch; }) return SelectT::whole_batch;
-  return false;
-}
+concept ChoosesWholeBatch = SelectT::whole_batch;
 template <class ScoreT>
-constexpr bool sums_to_one() {
-  if constexpr (requires { ScoreT::sums_to_one; }) return ScoreT::sums_to_one;
-  return false;
-}
+concept SumsToOne = ScoreT::sums_to_one;
 template <class ScoreT>
-constexpr bool scores_are_logits() {
-  if constexpr (requires { ScoreT::are_logits; }) return ScoreT::are_logits;
-  return false;
-}
+concept AreLogits = ScoreT::are_logits;
 template <class SelectionBiasT>
-constexpr bool bias_exists() {
-  if constexpr (requires { SelectionBiasT::exists; }) return SelectionBiasT::exists;
-  return false;
-}
+concept BiasExists = SelectionBiasT::exists;
 
 template <class T>
 concept IsProjection = HasLimits<T, Shape<>>;
@@ -45,7 +33,7 @@ concept IsScore = requires(const T score, const float* in, float* out, int n) {
 template <class T>
 concept IsSelection = requires(const T select, const Shape<> shape, int* ids) {
   { select.slots(shape) } -> std::convertible_to<int>;
-  requires whole_batch<T>() || requires { select(Candidates<float>{}, ids); };
+  requires ChoosesWholeBatch<T> || requires { select(Candidates<float>{}, ids); };
 };
 
 template <class T>

@@ -34,7 +34,7 @@ class StateTensor {
         size_(tensor.size()),
         extents_(tensor.extents()),
         offset_(&offset<U, LayoutT>) {
-    Kokkos::deep_copy(exec, storage, T(0));
+    detail::launch_zero(exec, storage);
   }
 
   bool empty() const { return storage.data() == nullptr; }

@@ -31,12 +31,30 @@ struct Taker {
   Function prepare = nullptr;  ///< a tile's time before, to fetch what `take` will need; may be null
 };
 
+/// A block of lines in the form that tiles read.
+template <class T>
+struct Lines {
+  const T* first;
+  std::int64_t stride;  ///< elements from one line to the next
+
+  MOE_LEAF Lines from(int line) const { return {first + line * stride, stride}; }
+};
+
+/// Who makes a block's lines, a few at a time, where they are not stored in the form that tiles read: they are still in the
+/// innermost cache when the tiles read them, and the next few take their place.
+template <class T>
+struct Giver {
+  using Function = Lines<T> (*)(const void* context, int first_line, int lines);
+  const void* context = nullptr;
+  Function give = nullptr;
+};
+
 /// A block of a product: some rows in tiles, times some lines.
 template <class T>
 struct Block {
-  const T* a;           ///< [tile][k][row of the tile]
-  const T* b;           ///< [line][k][element]
-  std::int64_t b_line;  ///< elements from one line to the next
+  const T* a;      ///< [tile][k][row of the tile]
+  Lines<T> b;      ///< [line][k][element]
+  Giver<T> giver;  ///< of `multiply`: of b, if there is none
   int rows, lines, depth;
   T* c;
   std::int64_t c_row, c_line;
@@ -62,11 +80,11 @@ struct TileTable {
 /// What walks over a block is compiled for the instruction set of its tiles as well: older instructions that write parts
 /// of registers would have to wait for the sums of the tile before.
 template <class T, class LeafT>
-MOE_LEAF Tile<T> tile_of(const Block<T>& block, int first_row, int j) {
+MOE_LEAF Tile<T> tile_of(const Block<T>& block, const Lines<T>& b, int first_row, int j) {
   const bool whole = j + LeafT::tile_lines <= block.lines;
   return {.a = block.a + std::int64_t(first_row) * block.depth,
-          .b = block.b + j * block.b_line,
-          .b_line = whole ? block.b_line : 0,
+          .b = b.first,
+          .b_line = whole ? b.stride : 0,
           .depth = block.depth,
           .c = block.c + first_row * block.c_row + j * block.c_line,
           .c_row = block.c_row,
@@ -88,11 +106,13 @@ struct MultiplyKernel {
     const int unit = std::max(block.unit, LeafT::tile_lines);
     for (int first = 0; first < block.lines; first += unit) {
       const int end = std::min(first + unit, block.lines);
+      const Lines<T> b =
+          block.giver.give != nullptr ? block.giver.give(block.giver.context, first, end - first) : block.b.from(first);
       for (int t = 0; t < split.count; ++t) {
         const int first_row = split.begin(t), rows = split.rows(t);
         if (block.taker.prepare != nullptr) prepare_next(block, split, t, first, unit);
         for (int j = first; j < end; j += LeafT::tile_lines) {
-          Tile<T> tile = tile_of<T, LeafT>(block, first_row, j);
+          Tile<T> tile = tile_of<T, LeafT>(block, b.from(j - first), first_row, j);
           if (block.ahead != nullptr) {
             tile.ahead_step = (block.ahead_bytes + split.count - 1) / split.count;
             tile.ahead = block.ahead + j * block.ahead_line + std::int64_t(t) * block.depth * tile.ahead_step;
@@ -127,8 +147,8 @@ struct StreamKernel {
     const int apart = (block.lines + LeafT::tile_lines - 1) / LeafT::tile_lines;
     for (int j = 0; j < apart; ++j) {
       const bool whole = j + (LeafT::tile_lines - 1) * apart < block.lines;
-      Tile<T> tile = tile_of<T, LeafT>(block, 0, j);
-      tile.b_line = whole ? apart * block.b_line : 0;
+      Tile<T> tile = tile_of<T, LeafT>(block, block.b.from(j), 0, j);
+      tile.b_line = whole ? apart * block.b.stride : 0;
       tile.c_line = whole ? apart * block.c_line : 0;
       tile.ahead = reinterpret_cast<const char*>(tile.b + distance * line<T>);
       tile.ahead_line = tile.b_line * std::int64_t(sizeof(T));

@@ -2,6 +2,7 @@
 
 #include <moe/core/float16.hpp>
 #include <moe/core/layout.hpp>
+#include <moe/core/simd.hpp>
 #include <moe/gemm/host/leaf.hpp>
 
 #include <cstdint>
@@ -90,13 +91,7 @@ struct Codec<half, LeafT> : LineVectors<LeafT> {
     MOE_UNROLL
     for (int j = 0; j < per_line; ++j) Ops::widen(words[j], from + j * lanes * 2);
   }
-  /// As half's own conversion.
-  static MOE_LEAF void value(const Words& words, int, const V&, V& w) {
-    const Words shifted = (words & 0x7fffu) << 13;
-    const Words rebased = reinterpret_cast<Words>(reinterpret_cast<V>(shifted) * 0x1p112f);
-    const Words infinite = reinterpret_cast<Words>(shifted >= 0x0f800000u) & 0x7f800000u;
-    w = reinterpret_cast<V>(rebased | infinite | (words & 0x8000u) << 16);
-  }
+  static MOE_LEAF void value(const Words& words, int, const V&, V& w) { widen_words(half{}, words, w); }
 };
 
 template <class StorageT, class LeafT>

@@ -38,6 +38,11 @@ struct ByteWords {
                               : std::is_same_v<WeightT, int4> ? 8
                                                               : 12;
 
+  /// The largest code of four bits as a weight without a sign, and lines whose pairs of products a leaf can add in 16 bits.
+  static constexpr int largest = std::is_same_v<WeightT, int4> ? 15 : 24;
+  template <class LeafT>
+  static constexpr int pair_words = LeafT::has_pairs&& per_word == 2 ? 32767 / (2 * 127 * largest) / per_word : 0;
+
 #if !defined(__CUDA_ARCH__)
   template <class LeafT>
   static MOE_LEAF void decode(const typename LineVectors<LeafT>::Words& words, int i, typename LeafT::Bytes& bytes) {
@@ -45,7 +50,7 @@ struct ByteWords {
     if constexpr (std::is_same_v<WeightT, int8>) {
       bytes = LeafT::byte_bias == 0 ? word : word ^ std::int32_t(0x80808080u);
     } else if constexpr (std::is_same_v<WeightT, int4>) {
-      bytes = (word >> 4 * i & 0x0f0f0f0f) ^ 0x08080808;
+      bytes = (word ^ std::int32_t(0x88888888u)) >> 4 * i & 0x0f0f0f0f;
     } else {
       LeafT::lookup_bytes(bytes, word >> 4 * i & 0x0f0f0f0f, twice_e2m1);
     }
@@ -54,6 +59,8 @@ struct ByteWords {
   static MOE_LEAF void dot(typename LeafT::Bytes& sum, const typename LeafT::Bytes& w, const typename LeafT::Bytes& x) {
     if constexpr (std::is_same_v<WeightT, int8>) {
       LeafT::dot_wide(sum, w, x);
+    } else if constexpr (pair_words<LeafT> > 0) {
+      LeafT::dot_pairs(sum, w, x);
     } else {
       LeafT::dot_narrow(sum, w, x);
     }
@@ -153,17 +160,20 @@ struct IntegerTileKernel {
       Bytes total[RowsV * vectors];
       MOE_UNROLL
       for (int i = 0; i < RowsV * vectors; ++i) broadcast_word<C>(firsts + i / vectors, total[i]);
+      constexpr int pairs_in_a_row = W::template pair_words<LeafT>;
       const int words = W::words(tile.in - k) / W::per_word;
       std::int64_t at = C::step_at(tile.in, k);
-      for (int w = 0; w < words; ++w, at += C::step_bytes) {
-        typename C::Words line[LinesV][C::per_line];
-        MOE_UNROLL
-        for (int l = 0; l < LinesV; ++l) {
-          C::load(panel[l] + at, line[l]);
-          __builtin_prefetch(panel[l] + at + distance);
+      if constexpr (pairs_in_a_row == 0) {
+        multiply_words<C, LeafT>(panel, at, words, a, total);
+      } else {
+        for (int left = words; left > 0; left -= pairs_in_a_row) {
+          Bytes pairs[RowsV * vectors];
+          MOE_UNROLL
+          for (int i = 0; i < RowsV * vectors; ++i) pairs[i] = Bytes{};
+          multiply_words<C, LeafT>(panel, at, std::min(left, pairs_in_a_row), a, pairs);
+          MOE_UNROLL
+          for (int i = 0; i < RowsV * vectors; ++i) LeafT::add_pairs(total[i], pairs[i]);
         }
-        multiply<C, LeafT, 0>(line, a, total);
-        if constexpr (W::per_word == 2) multiply<C, LeafT, 1>(line, a, total);
       }
       V scale[LinesV][C::per_line];
       MOE_UNROLL
@@ -192,6 +202,20 @@ struct IntegerTileKernel {
   }
 
  private:
+  template <class C, class LeafT, class SumsT>
+  static MOE_LEAF void multiply_words(const char* const (&panel)[LinesV], std::int64_t& at, int words,
+                                      const std::uint32_t*& a, SumsT& sums) {
+    for (; words > 0; --words, at += C::step_bytes) {
+      typename C::Words line[LinesV][C::per_line];
+      MOE_UNROLL
+      for (int l = 0; l < LinesV; ++l) {
+        C::load(panel[l] + at, line[l]);
+        __builtin_prefetch(panel[l] + at + distance);
+      }
+      multiply<C, LeafT, 0>(line, a, sums);
+      if constexpr (ByteWords<WeightT>::per_word == 2) multiply<C, LeafT, 1>(line, a, sums);
+    }
+  }
   /// Not a loop over I, and one loop over all sums: g++ 12 keeps sums in memory that more loops than two are around.
   template <class C, class LeafT, int I, class LineT, class SumsT>
   static MOE_LEAF void multiply(const LineT& line, const std::uint32_t*& a, SumsT& total) {
@@ -234,9 +258,15 @@ struct IntegerBlock {
   std::int64_t c_row;
 };
 
+/// The tiles of an instruction set, by their number of rows less one. Few rows take more lines at once, which memory likes,
+/// where there are registers for the sums of integers and for those of floats.
 template <class WeightT, class LeafT>
 struct IntegerTiles {
-  static constexpr int lines_of(int rows) { return rows <= 2 ? 2 * LeafT::tile_lines : LeafT::tile_lines; }
+  static constexpr int lines_of(int rows) {
+    constexpr int vectors = LeafT::tile_lines * LineVectors<LeafT>::per_line;
+    const bool fits = rows <= 2 && 2 * (2 * rows * vectors) <= LeafT::registers / 2;
+    return fits ? 2 * LeafT::tile_lines : LeafT::tile_lines;
+  }
   template <std::size_t... I>
   static constexpr auto make(std::index_sequence<I...>) {
     return std::array{
@@ -297,27 +327,25 @@ struct PickIntegerLeaf {
 };
 
 /// One thread's share of `rounded rows times matrix, to the epilogue`.
-template <class WeightT, class SourceT, class ScaleT, class EpilogueT>
+template <class WeightT, class SourceT, class ScaleT>
 struct MultiplyIntegers {
   Segments segments;
   RowSource<SourceT, ScaleT> source;
   Weights<const WeightT> weights;
-  EpilogueT epilogue;
   HostScratch scratch;
   IntegerLeaf<WeightT, SourceT> leaf;
-  Taker::Function finish;
+  Finisher finisher;
 
-  static constexpr int unit = dot_columns / Panels::lanes<float>(EpilogueT::parts);
-
-  void operator()(int thread) const {
+  void operator()(int thread, const void* epilogue) const {
     const ThreadScratch mine = scratch.of(thread);
     const std::int64_t fit = (mine.rows_bytes - 128) / row_bytes();
     TaskList tasks(*scratch.counters, scratch.concurrency, SegmentRows{segments}, segments.count, lines(),
-                   int(std::clamp<std::int64_t>(fit, 1, chunk_rows)), group_lines, std::max(2 * leaf.tile_lines, unit));
+                   int(std::clamp<std::int64_t>(fit, 1, chunk_rows)), group_lines,
+                   std::max(2 * leaf.tile_lines, finisher.unit));
     Task before;
     for (Task task = tasks.next(); task; before = task, task = tasks.next()) {
       if (!before || !task.same_rows(before)) pack(mine, task);
-      run(mine, task, tasks.group_lines());
+      run(mine, task, tasks.group_lines(), epilogue);
     }
     tasks.finish();
   }
@@ -338,17 +366,17 @@ struct MultiplyIntegers {
     }
   }
 
-  void run(const ThreadScratch& mine, const Task& task, int group) const {
+  void run(const ThreadScratch& mine, const Task& task, int group, const void* epilogue) const {
     const int first_line = task.group * group, count = std::min(group, lines() - first_line);
     const int rows = task.end - task.begin;
     const std::int64_t sums_row = std::int64_t(count) * line<float>;
     float* const sums = mine.as<float>(mine.sums);
-    const Finish<float, EpilogueT> results{
-        sums,     sums_row, task.expert, segments.begin(task.expert) + task.begin, first_line, weights.extents.out,
-        &epilogue};
+    const Finish<float> results{
+        sums,    sums_row, task.expert, segments.begin(task.expert) + task.begin, first_line, weights.extents.out,
+        epilogue};
     leaf.multiply({mine.as<std::uint32_t>(mine.rows), row_bytes() / 4, weights(task.expert), weights.extents.in,
                    first_line, count, rows, sums, sums_row});
-    finish(&results, 0, rows, 0, count);
+    finisher.take(&results, 0, rows, 0, count);
   }
 };
 

@@ -41,10 +41,10 @@
 
 namespace moe::detail {
 
-/// The registers of an instruction set, and what the tiles are that fill them: `tile_rows` rows of `tile_lines` lines, or
+/// The vector registers of an instruction set, how many and how long, and what the tiles are that fill them: `tile_rows` rows of `tile_lines` lines, or
 /// `coded_rows` where weights are decoded in registers, `integer_rows` where they stay integers. `terms` are the products that one multiply-add adds.
 struct BaselineLeaf {
-  static constexpr int register_bytes = 16, vector_bytes = 16;
+  static constexpr int registers = 16, register_bytes = 16, vector_bytes = 16;
   static constexpr int tile_rows = 4, tile_lines = 1, coded_rows = 4, integer_rows = 2, terms = 1;
 
   template <class T, int N>
@@ -83,8 +83,10 @@ struct BaselineLeaf {
   using Bytes = Native<std::int32_t, vector_bytes / 4>;
   /// What is added to weights of int8, so that they are what `dot_wide` wants.
   static constexpr int byte_bias = 0;
+  /// Whether `dot_pairs` adds products of bytes two by two in 16 bits, weights without a sign, and `add_pairs` those to words.
+  static constexpr bool has_pairs = false;
   /// sum += the four products of each word's bytes, w of weights and x of rows, both with a sign. The narrow one's weights
-  /// have none, and are so small that two products fit 16 bits.
+  /// have none.
   static MOE_LEAF void dot_wide(Bytes& sum, const Bytes& w, const Bytes& x) { dot<std::int8_t>(sum, w, x); }
   static MOE_LEAF void dot_narrow(Bytes& sum, const Bytes& w, const Bytes& x) { dot<std::uint8_t>(sum, w, x); }
   /// For each byte the entry of its lowest four bits.
@@ -195,7 +197,7 @@ struct Avx2Ops<double, 4> {
 };
 
 struct Avx2Leaf {
-  static constexpr int register_bytes = 32, vector_bytes = 32;
+  static constexpr int registers = 16, register_bytes = 32, vector_bytes = 32;
   static constexpr int tile_rows = 6, tile_lines = 1;  // 12 sums, 2 weights, 1 input in 16 registers
   static constexpr int coded_rows = 4, integer_rows = 3, terms = 1;
 
@@ -204,17 +206,24 @@ struct Avx2Leaf {
 
   using Bytes = Native<std::int32_t, 8>;
   static constexpr int byte_bias = 0;
+  static constexpr bool has_pairs = true;
   static inline MOE_AVX2 void dot_wide(Bytes& sum, const Bytes& w, const Bytes& x) {
     // |w| has no sign any more, which x takes; neither is -128, so two products fit 16 bits.
-    Bytes size, signed_x;
+    Bytes size, signed_x, pairs;
     asm("vpabsb %1, %0" : "=x"(size) : "x"(w));
     asm("vpsignb %2, %1, %0" : "=x"(signed_x) : "x"(x), "x"(w));
-    dot_narrow(sum, size, signed_x);
+    asm("vpmaddubsw %2, %1, %0" : "=x"(pairs) : "x"(size), "x"(signed_x));
+    add_pairs(sum, pairs);
   }
-  static inline MOE_AVX2 void dot_narrow(Bytes& sum, const Bytes& w, const Bytes& x) {
-    const Native<std::int16_t, 16> ones = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    Bytes pairs, words;
+  static inline MOE_AVX2 void dot_pairs(Bytes& sums, const Bytes& w, const Bytes& x) {
+    using Pairs = Native<std::int16_t, 16>;
+    Pairs pairs;
     asm("vpmaddubsw %2, %1, %0" : "=x"(pairs) : "x"(w), "x"(x));
+    sums = reinterpret_cast<Bytes>(reinterpret_cast<Pairs>(sums) + pairs);
+  }
+  static inline MOE_AVX2 void add_pairs(Bytes& sum, const Bytes& pairs) {
+    const Native<std::int16_t, 16> ones = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    Bytes words;
     asm("vpmaddwd %2, %1, %0" : "=x"(words) : "x"(pairs), "x"(ones));
     sum += words;
   }
@@ -261,7 +270,7 @@ struct Avx512Ops<double, 8> {
 };
 
 struct Avx512Leaf {
-  static constexpr int register_bytes = 64, vector_bytes = 64;
+  static constexpr int registers = 32, register_bytes = 64, vector_bytes = 64;
   static constexpr int tile_rows = 12, tile_lines = 2;  // 24 sums, 2 weights, some inputs in 32 registers
   static constexpr int coded_rows = 8, terms = 1;
 
@@ -278,6 +287,7 @@ struct Avx512Leaf {
 struct Avx512ByteLeaf : Avx512Leaf {
   static constexpr int integer_rows = 6;
   using Bytes = Native<std::int32_t, 16>;
+  static constexpr bool has_pairs = false;
   static constexpr int byte_bias = 128;  // the instruction's weights have no sign
   static inline MOE_AVX512 void dot_wide(Bytes& sum, const Bytes& w, const Bytes& x) { dot_narrow(sum, w, x); }
   static inline MOE_AVX512 void dot_narrow(Bytes& sum, const Bytes& w, const Bytes& x) {

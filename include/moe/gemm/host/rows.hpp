@@ -15,18 +15,18 @@
 
 namespace moe::detail {
 
-/// A block of lines in the form that tiles read.
-template <class T>
-struct Lines {
-  const T* first;
-  std::int64_t stride;
-};
-
 /// Memory to fetch while something else is computed: of each line `bytes` for each k, the lines `line` bytes apart.
 struct Ahead {
   const char* first = nullptr;
   std::int64_t line = 0;
   int bytes = 0;
+};
+
+/// Some lines of an expert's matrix, from one depth to another.
+struct Piece {
+  int expert;
+  int first_line, lines;
+  int k0, k1;
 };
 
 /// The matrix of a forward product: panels are lines already, unless they have to be decoded. The depth runs over the
@@ -49,15 +49,14 @@ struct ForwardMatrix {
     const std::int64_t stride = std::int64_t(weights.extents.in) * line<T>;
     return {weights(expert) + first_line * stride + std::int64_t(k0) * line<T>, stride};
   }
-  Lines<T> block(const Leaf<T>&, int expert, int first_line, [[maybe_unused]] int lines, int k0,
-                 [[maybe_unused]] int k1, [[maybe_unused]] T* scratch) const {
+  Lines<T> make(const Leaf<T>&, const Piece& piece, [[maybe_unused]] T* scratch) const {
     if constexpr (is_coded) {
-      const std::int64_t to_line = std::int64_t(k1 - k0) * line<T>;
-      coded.decode({weights(expert), weights.extents.in, first_line, lines, k0 * coded.terms, k1 * coded.terms, scratch,
-                    to_line});
+      const std::int64_t to_line = std::int64_t(piece.k1 - piece.k0) * line<T>;
+      coded.decode({weights(piece.expert), weights.extents.in, piece.first_line, piece.lines, piece.k0 * coded.terms,
+                    piece.k1 * coded.terms, scratch, to_line});
       return {scratch, to_line};
     } else {
-      return stored(expert, first_line, k0);
+      return stored(piece.expert, piece.first_line, piece.k0);
     }
   }
   Ahead ahead(int expert, int first_line, int k0) const {
@@ -88,20 +87,20 @@ struct BackwardMatrix {
     const std::int64_t stride = std::int64_t(weights.extents.in) * line<T>;
     return {weights(expert) + k0 / line<T> * stride + std::int64_t(first_line) * line<T> * line<T>, stride};
   }
-  Lines<T> block(const Leaf<T>& leaf, int expert, int first_line, int lines, int k0, int k1, T* scratch) const {
-    const int depth = k1 - k0, parts = weights.extents.parts, first_input = first_line * line<T>;
+  Lines<T> make(const Leaf<T>& leaf, const Piece& piece, T* scratch) const {
+    const int depth = piece.k1 - piece.k0, parts = weights.extents.parts, first_input = piece.first_line * line<T>;
     const std::int64_t to_line = std::int64_t(depth) * line<T>;
     if constexpr (!is_coded) {
-      const Lines<T> from = stored(expert, first_line, k0);
+      const Lines<T> from = stored(piece.expert, piece.first_line, piece.k0);
       leaf.transpose(
-          {from.first, from.stride, parts, weights.extents.in - first_input, depth, lines, to_line, scratch});
+          {from.first, from.stride, parts, weights.extents.in - first_input, depth, piece.lines, to_line, scratch});
     } else {
       T wide[group_lines * line<T> * line<T>];  // one panel's part
-      const int inputs = std::min(weights.extents.in - first_input, lines * line<T>);
+      const int inputs = std::min(weights.extents.in - first_input, piece.lines * line<T>);
       for (int k = 0; k < depth; k += line<T>) {
-        coded.decode(
-            {weights(expert), weights.extents.in, (k0 + k) / line<T>, 1, first_input, first_input + inputs, wide, 0});
-        leaf.transpose({wide, 0, parts, inputs, std::min(line<T>, depth - k), lines, to_line,
+        coded.decode({weights(piece.expert), weights.extents.in, (piece.k0 + k) / line<T>, 1, first_input,
+                      first_input + inputs, wide, 0});
+        leaf.transpose({wide, 0, parts, inputs, std::min(line<T>, depth - k), piece.lines, to_line,
                         scratch + std::int64_t(k) * line<T>});
       }
     }
@@ -114,33 +113,32 @@ struct BackwardMatrix {
 };
 
 /// One thread's share of `rows times matrix, to the epilogue`: forward and backward_rows.
-template <class T, class MatrixT, class SourceT, class ScaleT, class EpilogueT>
+template <class T, class MatrixT, class SourceT, class ScaleT>
 struct MultiplyRows {
   Segments segments;
   RowSource<SourceT, ScaleT> source;
   MatrixT matrix;
-  EpilogueT epilogue;
   HostScratch scratch;
   Leaf<T> leaf;
-  Taker::Function finish;
+  Finisher finisher;
 
-  /// Lines that an epilogue must get together, for its row dots.
-  static constexpr int unit = dot_columns / Panels::lanes<T>(EpilogueT::parts);
-
-  void operator()(int thread) const {
+  void operator()(int thread, const void* epilogue) const {
     const ThreadScratch mine = scratch.of(thread);
     TaskList tasks(*scratch.counters, scratch.concurrency, SegmentRows{segments}, segments.count, matrix.lines(),
-                   most_rows(mine), group_lines, std::max(leaf.tile_lines, unit));
+                   most_rows(mine), group_lines, std::max(leaf.tile_lines, finisher.unit));
     Task before;
     for (Task task = tasks.next(), next; task; before = task, task = next) {
       next = tasks.next();
       if (!before || !task.same_rows(before)) pack(mine, task);
-      run(mine, task, next, tasks.group_lines());
+      run(mine, task, next, tasks.group_lines(), epilogue);
     }
     tasks.finish();
   }
 
  private:
+  /// Lines are decoded as the tiles need them. Transposed ones are made for the whole block, as a panel has some of each.
+  static constexpr bool few_at_once = MatrixT::is_coded && !MatrixT::transposes;
+
   /// Rows of a chunk, such that it fits the scratch when packed.
   int most_rows(const ThreadScratch& mine) const {
     const std::int64_t fit = (mine.rows_bytes - 128) / (std::int64_t(matrix.depth()) * std::int64_t(sizeof(T)));
@@ -170,46 +168,59 @@ struct MultiplyRows {
                                         mine.as<PackedT>(mine.rows)}(leaf.tile_rows);
   }
 
-  void run(const ThreadScratch& mine, const Task& task, const Task& next, int group) const {
+  void run(const ThreadScratch& mine, const Task& task, const Task& next, int group, const void* epilogue) const {
     const int first_line = task.group * group, lines = std::min(group, matrix.lines() - first_line);
     const int rows = task.end - task.begin, depth = matrix.depth(), block = block_of(task);
     const std::int64_t sums_row = std::int64_t(lines) * line<T>;
     T* const sums = mine.as<T>(mine.sums);
-    const Finish<T, EpilogueT> results{
-        sums, sums_row, task.expert, segments.begin(task.expert) + task.begin, first_line, matrix.columns(), &epilogue};
-    using Kernel = FinishKernel<T, EpilogueT>;
-    const Taker taker{&results, finish, Kernel::prepares ? &Kernel::prepare : nullptr};
+    const Finish<T> results{sums,       sums_row,         task.expert, segments.begin(task.expert) + task.begin,
+                            first_line, matrix.columns(), epilogue};
     if (depth == 0) std::fill_n(sums, rows * sums_row, T(0));
     if constexpr (MatrixT::is_coded && !MatrixT::transposes) {
       if (depth > 0 && streams(task)) {
         matrix.coded.stream({mine.as<T>(mine.rows), matrix.weights(task.expert), matrix.weights.extents.in, first_line,
                              lines, rows, sums, sums_row});
-        return finish(&results, 0, rows, 0, lines);
+        return finisher.take(&results, 0, rows, 0, lines);
       }
     }
     for (int k0 = 0; k0 < depth; k0 += block) {
       const int k1 = std::min(k0 + block, depth);
-      const Lines<T> b = matrix.block(leaf, task.expert, first_line, lines, k0, k1, mine.as<T>(mine.lines));
+      const Making making{this, mine.as<T>(mine.lines), {task.expert, first_line, lines, k0, k1}};
       const Ahead ahead = k1 < depth ? ahead_of(task, group, k1) : ahead_of(next, group, 0);
       const bool complete = k1 == depth && !streams(task);
-      (streams(task) ? leaf.stream : leaf.multiply)({.a = mine.as<T>(mine.rows) + std::int64_t(k0) * rows,
-                                                     .b = b.first,
-                                                     .b_line = b.stride,
-                                                     .rows = rows,
-                                                     .lines = lines,
-                                                     .depth = k1 - k0,
-                                                     .c = sums,
-                                                     .c_row = sums_row,
-                                                     .c_line = line<T>,
-                                                     .from_zero = k0 == 0,
-                                                     .ahead = ahead.first,
-                                                     .ahead_line = ahead.line,
-                                                     .ahead_bytes = ahead.bytes,
-                                                     .unit = complete ? unit : 1,
-                                                     .taker = complete ? taker : Taker{}});
+      const Block<T> product{.a = mine.as<T>(mine.rows) + std::int64_t(k0) * rows,
+                             .b = few_at_once ? Lines<T>{} : matrix.make(leaf, making.block, making.scratch),
+                             .giver = few_at_once ? Giver<T>{&making, &Making::give} : Giver<T>{},
+                             .rows = rows,
+                             .lines = lines,
+                             .depth = k1 - k0,
+                             .c = sums,
+                             .c_row = sums_row,
+                             .c_line = line<T>,
+                             .from_zero = k0 == 0,
+                             .ahead = ahead.first,
+                             .ahead_line = ahead.line,
+                             .ahead_bytes = ahead.bytes,
+                             .unit = complete ? finisher.unit : 1,
+                             .taker = complete ? Taker{&results, finisher.take, finisher.prepare} : Taker{}};
+      (streams(task) ? leaf.stream : leaf.multiply)(product);
     }
-    if (depth == 0 || streams(task)) finish(&results, 0, rows, 0, lines);
+    if (depth == 0 || streams(task)) finisher.take(&results, 0, rows, 0, lines);
   }
+
+  /// A block whose lines are made as they are needed.
+  struct Making {
+    const MultiplyRows* product;
+    T* scratch;
+    Piece block;
+
+    static Lines<T> give(const void* context, int first_line, int lines) {
+      const auto& making = *static_cast<const Making*>(context);
+      const Piece& b = making.block;
+      return making.product->matrix.make(making.product->leaf, {b.expert, b.first_line + first_line, lines, b.k0, b.k1},
+                                         making.scratch);
+    }
+  };
 
   /// What the tiles fetch while they compute: the next block of the same lines, or the first of the next task.
   Ahead ahead_of([[maybe_unused]] const Task& task, [[maybe_unused]] int group, [[maybe_unused]] int k) const {

@@ -69,8 +69,8 @@ struct AccumulatePanels {
       }
       pack_deltas(delta, result.extents, r0, rows, first_line, lines, deltas);
       leaf.multiply({.a = packed,
-                     .b = deltas,
-                     .b_line = std::int64_t(rows) * line<T>,
+                     .b = {deltas, std::int64_t(rows) * line<T>},
+                     .giver = {},
                      .rows = inputs,
                      .lines = lines,
                      .depth = rows,
