@@ -47,6 +47,7 @@ PYTORCH = [
 OPENBLAS = [Method("OpenBLAS", "experts on threads"), Method("OpenBLAS", "sgemm on threads")]
 ONNX = [Method("ONNX Runtime MoE")]
 QMOE = [Method("ONNX Runtime QMoE", f"{of} activations") for of in ("float", "int8")]
+GGML = [Method("ggml")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +60,11 @@ class Type:
 
 
 TYPES = {
-    "float32": Type(4, 2e-5, PYTORCH + ONNX + OPENBLAS),
-    "bfloat16": Type(2, 2e-2, PYTORCH + ONNX),
+    "float32": Type(4, 2e-5, PYTORCH + ONNX + OPENBLAS + GGML),
+    "bfloat16": Type(2, 2e-2, PYTORCH + ONNX + GGML),
     # Ours codes int8 anew, a scale for each output where the file has one for 32 weights, and rounds rows by 256.
-    "int8": Type(1, 4e-2, QMOE[1:]),
-    "int4": Type(0.5 + 2 / problem.QUANTISED_BLOCK, 2e-2, QMOE),
+    "int8": Type(1, 4e-2, QMOE[1:] + GGML),
+    "int4": Type(0.5 + 2 / problem.QUANTISED_BLOCK, 2e-2, QMOE + GGML),
 }
 TRAINED = {"float32"}
 TASKS = ["forward", "backward", "step"]  # each includes the one before; step: with AdamW
@@ -93,12 +94,17 @@ class Processes:
         self.commands = {
             "moe": [str(build / "moe_peer")],
             "OpenBLAS": [str(build / "moe_peer_openblas")],
+            "ggml": [str(build / "moe_peer_ggml")],
             "PyTorch": python("torch_peer.py"),
             "ONNX Runtime MoE": python("onnxruntime_peer.py"),
             "ONNX Runtime QMoE": python("onnxruntime_peer.py"),
         }
+        if not os.path.exists(*self.commands["ggml"]):  # run has said why
+            del self.commands["ggml"]
 
     def __getitem__(self, name):
+        if name not in self.commands:
+            raise Cannot("it could not be built here")
         if name not in self.peers:
             self.peers[name] = Peer(self.commands[name], self.environment)
         return self.peers[name]

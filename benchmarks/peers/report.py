@@ -72,7 +72,9 @@ def markdown(result):
         f"moe {versions['moe']['version']} ({versions['moe']['instructions']}, g++ {versions['moe']['compiler']}); "
         f"PyTorch {versions['PyTorch']['version']} ({versions['PyTorch']['instructions']}); "
         f"ONNX Runtime {versions['ONNX Runtime MoE']['version']}; "
-        f"{versions['OpenBLAS']['version'].strip()}, its kernel {versions['OpenBLAS']['kernel']}.",
+        f"{versions['OpenBLAS']['version'].strip()}, its kernel {versions['OpenBLAS']['kernel']}"
+        + (f"; ggml {versions['ggml']['version']} ({versions['ggml']['instructions']})" if "ggml" in versions else "")
+        + ".",
         "",
         f"`{result['command'].strip()}`",
     ]
@@ -97,7 +99,8 @@ def plot(result, path):
     if not found:
         return
     names = list(dict.fromkeys(method for methods in found.values() for method in methods))
-    colours = {name: plt.get_cmap("tab10")(i % 10) for i, name in enumerate(names)}
+    dark_and_light = plt.get_cmap("tab20").colors
+    colours = dict(zip(names, dark_and_light[::2] + dark_and_light[1::2]))
     columns = min(3, len(found))
     rows = -(-len(found) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(5 * columns, 3.2 * rows), squeeze=False, layout="constrained")

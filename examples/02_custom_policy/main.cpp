@@ -1,5 +1,5 @@
 // A router and an expert of one's own. Nothing is registered: a type that has these members is a policy, and a member
-// that is missing is a sentence at compile time.
+// that is missing is a sentence at compile time. trained_expert.cpp has an expert that learns.
 #include <cstdio>
 #include <moe/moe.hpp>
 
@@ -35,6 +35,8 @@ struct TurnExpert : moe::Stateless {
   }
 };
 
+int train();
+
 int main() {
   const Kokkos::ScopeGuard kokkos(Kokkos::InitializationSettings().set_disable_warnings(true));
   const Kokkos::DefaultExecutionSpace exec;
@@ -54,5 +56,6 @@ int main() {
     if (t < 6) std::printf("token id %d: expert %d\n", ids(t), expert);
     wrong += expert >= 4 || y(t, expert) != 1 || y(t, expert) != y((t + 6) % 12, expert);
   }
-  return wrong;  // 0: each token was turned by an expert, and equal ids by the same
+  wrong += train();
+  return wrong;  // 0: each token was turned by an expert, equal ids by the same, and the other expert has learnt
 }

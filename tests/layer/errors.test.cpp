@@ -5,6 +5,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_exception.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <string>
 #include <support/compare.hpp>
 #include <support/views.hpp>
 #include <utility>
@@ -203,6 +204,38 @@ TEST_CASE("no error: rows of a wider view", "[layer][errors]") {
     CHECK(row[5] == -7);
     CHECK(row[6] == -7);
   }
+}
+
+TEST_CASE("errors: y that is x, and dx that is dy, in every block", "[layer][errors]") {
+  const auto refuses = [](const auto& block, const std::string& name) {
+    const test::Exec exec;
+    const auto p = block.parameters(exec);
+    const auto g = block.gradients(exec);
+    auto workspace = block.workspace(exec, 5);
+    auto tape = block.tape(exec, 5);
+    const auto x = view(5, hidden), y = view(5, hidden);
+    const std::string own = "expected memory of its own, got that of the input";
+    CHECK_THROWS_MATCHES(block.forward(exec, p, x, x, workspace), moe::Error, Message(name + "::forward, y: " + own));
+    CHECK_THROWS_MATCHES(block.forward(exec, p, x, x, tape, workspace), moe::Error,
+                         Message(name + "::forward, y: " + own));
+    block.forward(exec, p, x, y, tape, workspace);
+    CHECK_THROWS_MATCHES(block.backward(exec, p, tape, y, y, g, workspace), moe::Error,
+                         Message(name + "::backward, dx: " + own));
+    // Nothing to read and nothing to write is no overlap, wherever it is.
+    const auto none = view(0, hidden);
+    CHECK_NOTHROW(block.forward(exec, p, none, none, workspace));
+  };
+  const auto layer = make_layer();
+  const moe::RmsNorm norm(hidden);
+  refuses(layer, "moe::Layer");
+  refuses(norm, "moe::RmsNorm");
+  refuses(moe::Linear(hidden, hidden), "moe::Linear");
+  refuses(moe::Residual{layer}, "moe::Residual");
+  refuses(moe::Chain{norm, layer}, "moe::Chain");
+  refuses(moe::Shared{layer, moe::SwiGlu(), 6}, "moe::Shared");
+  refuses(moe::TokenSkip{layer}, "moe::TokenSkip");
+  refuses(moe::SoftMixture{moe::Shape<>{.experts = 3, .hidden = hidden, .intermediate = 5}, moe::SwiGlu()},
+          "moe::SoftMixture");
 }
 
 TEST_CASE("errors: linear maps, norms and chains of a wrong width", "[layer][errors]") {

@@ -101,7 +101,7 @@ TEST_CASE("GroupTopK: what it refuses", "[router][select]") {
   using Select = moe::GroupTopK<dynamic, dynamic, dynamic>;
   CHECK_NOTHROW(Select{.k = 8, .groups = 8, .top_groups = 4}.check(shape_of(256)));
   CHECK_THROWS_MATCHES((Select{.k = 2, .groups = 3, .top_groups = 1}.check(shape_of(8))), moe::Error,
-                       Message("moe::GroupTopK: the number of experts must be a multiple of groups"));
+                       Message("moe::GroupTopK: expected experts to be a multiple of 3 (groups), got 8"));
   CHECK_THROWS_MATCHES((Select{.k = 5, .groups = 4, .top_groups = 2}.check(shape_of(8))), moe::Error,
                        Message("moe::GroupTopK: expected k <= 4 (the experts of top_groups groups), got 5"));
   CHECK_THROWS_MATCHES((Select{.k = 1, .groups = 4, .top_groups = 5}.check(shape_of(8))), moe::Error,

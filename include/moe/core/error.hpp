@@ -38,6 +38,14 @@ inline void expect_at_least(const char* where, const char* what, std::int64_t le
               std::to_string(got));
 }
 
+/// Throws `Error("<where>: expected <what> to be a multiple of <divisor><of>, got <got>")`; `of` may say what the divisor is.
+inline void expect_multiple(const char* where, const char* what, std::int64_t divisor, std::int64_t got,
+                            const char* of) {
+  if (divisor > 0 && got % divisor == 0) return;
+  throw Error(std::string(where) + ": expected " + what + " to be a multiple of " + std::to_string(divisor) + of +
+              ", got " + std::to_string(got));
+}
+
 /// Throws `Error("<where>: <sentence>")` when `condition` is false.
 inline void expect(bool condition, const char* where, const char* sentence) {
   if (!condition) throw Error(std::string(where) + ": " + sentence);

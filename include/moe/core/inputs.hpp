@@ -27,8 +27,8 @@ struct Step {
 template <class T>
 Step(T) -> Step<T>;
 
-/// Not zero for a real token, 0 for padding, [tokens]; of any type that converts to bool. Padding gets no expert and
-/// y = 0, and has no part in losses, statistics and gradients. Its x may be any finite numbers.
+/// Not zero for a real token, 0 for padding, [tokens]; of any type that converts to bool. Padding gets no expert of a
+/// mixture, whose y is 0 (not that of a shared expert), and has no part in losses, statistics and gradients. Its x may be any finite numbers.
 template <class ViewT>
 struct Padding {
   ViewT view;

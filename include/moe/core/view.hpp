@@ -33,14 +33,16 @@ Matrix<T, MemoryT> as_matrix(const char* where, const ViewT& view) {
     constexpr bool contiguous = std::is_same_v<typename ViewT::array_layout, Kokkos::LayoutRight>;
     constexpr bool same_elements =
         std::is_same_v<std::remove_const_t<typename ViewT::value_type>, std::remove_const_t<T>>;
+    constexpr bool may_write = std::is_const_v<T> || !std::is_const_v<typename ViewT::value_type>;
     constexpr bool reachable = Kokkos::SpaceAccessibility<MemoryT, typename ViewT::memory_space>::accessible;
     static_assert(contiguous,
                   "moe: rows must be contiguous: ask for Kokkos::View<T**, Kokkos::LayoutRight, ...> (the default "
                   "layout of a CUDA or HIP View is LayoutLeft)");
     static_assert(same_elements,
                   "moe: the elements of x, y, dx and dy must have the storage type of the layer's Precision");
+    static_assert(may_write, "moe: y and dx are written; their elements must not be const");
     static_assert(reachable, "moe: x, y, dx and dy must be in memory that the execution space can reach");
-    if constexpr (contiguous && same_elements && reachable) {
+    if constexpr (contiguous && same_elements && may_write && reachable) {
       expect(view.extent(0) <= 1 || view.extent(1) <= 1 || view.stride(1) == 1, where,
              "expected rows with unit stride");
       return Matrix<T, MemoryT>(view);

@@ -67,13 +67,16 @@ Kokkos::View<std::byte*, typename ExecT::memory_space> allocate(const ExecT& exe
 ///     visit(tape, f)                            f(layer, its tape) for each mixture inside, in order
 ///     with_weights<WeightT, RowT>()             if there are experts inside: the same with their matrices as WeightT
 ///
-/// All of them are asynchronous on exec, allocate nothing and never fence, but for the making.
+/// All of them are asynchronous on exec, allocate nothing and never fence, but for the making. What is written, y and dx, is not
+/// the memory of what is read, x and dy.
 template <class BlockT>
 class Block {
  public:
   /// Named tensors with their initial values, a function of the seed and the tensor's name.
   template <class ExecT>
   auto parameters(const ExecT& exec, std::uint64_t seed = 0) const {
+    detail::expect(Kokkos::is_initialized(), "moe::parameters",
+                   "Kokkos is not initialised; make a Kokkos::ScopeGuard in main first");
     return block().make_parameters(ParameterMaker<ExecT>(exec, seed));
   }
   /// Zeros for the trainable tensors, in the type that is computed in; buffers are left out.
@@ -164,12 +167,21 @@ void expect_forward(const char* where, const ViewT& x) {
          "the tape holds no forward pass; call forward(exec, parameters, x, y, tape, workspace) first");
 }
 
-/// y, dy or dx as a checked matrix.
-template <class T, class MemoryT, class ViewT>
-Matrix<T, MemoryT> checked_matrix(const char* where, const ViewT& view, std::size_t rows, std::size_t columns) {
+/// That y is not x, or dx not dy: a block may read its input after it has begun to write.
+template <class ReadT, class WrittenT>
+void expect_apart(const char* where, const ReadT& read, const WrittenT& written) {
+  const bool same = static_cast<const void*>(read.data()) == static_cast<const void*>(written.data());
+  expect(!same || written.size() == 0, where, "expected memory of its own, got that of the input");
+}
+
+/// y, dy or dx as a checked matrix; what is written is none of those that are read.
+template <class T, class MemoryT, class ViewT, class... ReadT>
+Matrix<T, MemoryT> checked_matrix(const char* where, const ViewT& view, std::size_t rows, std::size_t columns,
+                                  const ReadT&... read) {
   const auto matrix = as_matrix<T, MemoryT>(where, view);
   expect_extent(where, "rows", rows, matrix.extent(0));
   expect_extent(where, "columns", columns, matrix.extent(1));
+  (expect_apart(where, read, matrix), ...);
   return matrix;
 }
 

@@ -70,6 +70,7 @@ class Chain : public Block<Chain<BlocksT...>> {
   template <class ExecT, class XT, class YT, class WorkspaceT>
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, WorkspaceT& workspace) const {
     const auto in = inputs_of<ExecT>(x, workspace.max_tokens);
+    detail::expect_apart("moe::Chain::forward, y", in.x, y);
     const auto buffers = [&](std::size_t i) { return detail::first_rows(workspace.between[i], rows(in.x)); };
     each([&]<std::size_t I>() {
       std::get<I>(blocks_).forward(exec, std::get<I>(p.parts), input<I>(in, buffers), output<I>(y, buffers),
@@ -81,6 +82,7 @@ class Chain : public Block<Chain<BlocksT...>> {
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, TapeT& tape,
                WorkspaceT& workspace) const {
     const auto in = inputs_of<ExecT>(x, std::min(tape.max_tokens, workspace.max_tokens));
+    detail::expect_apart("moe::Chain::forward, y", in.x, y);
     const auto buffers = [&](std::size_t i) { return detail::first_rows(tape.between[i], rows(in.x)); };
     each([&]<std::size_t I>() {
       std::get<I>(blocks_).forward(exec, std::get<I>(p.parts), input<I>(in, buffers), output<I>(y, buffers),
@@ -91,6 +93,7 @@ class Chain : public Block<Chain<BlocksT...>> {
   template <class ExecT, class TapeT, class DyT, class DxT, class WorkspaceT>
   void backward(const ExecT& exec, const Parameters<ExecT>& p, const TapeT& tape, const DyT& dy, const DxT& dx,
                 const Gradients<ExecT>& g, WorkspaceT& workspace, const Backward& options = {}) const {
+    detail::expect_apart("moe::Chain::backward, dx", dy, dx);
     const auto buffers = [&](std::size_t i) { return detail::first_rows(workspace.between[i], rows(dy)); };
     each([&]<std::size_t FromLast>() {
       constexpr std::size_t I = size - 1 - FromLast;

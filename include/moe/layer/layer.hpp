@@ -204,7 +204,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
     detail::expect_at_most("moe::Layer::backward", "tokens (max_tokens of the workspace)", workspace.max_tokens,
                            tokens);
     const auto d_out = detail::checked_matrix<const storage, memory>("moe::Layer::backward, dy", dy, tokens, hidden());
-    const auto d_in = detail::checked_matrix<storage, memory>("moe::Layer::backward, dx", dx, tokens, hidden());
+    const auto d_in = detail::checked_matrix<storage, memory>("moe::Layer::backward, dx", dx, tokens, hidden(), d_out);
     const auto context = this->context<ExecT>(exec, workspace, tokens);
     const auto routing = tape.routing.first(tokens);
     const auto plan = tape.plan.first(tokens);
@@ -436,7 +436,7 @@ class Layer : public Block<Layer<ShapeT, RouterT, ExpertT, BalancerT, Dispatcher
                    const Routing<TypesT>& routing, const Plan<TypesT>& plan, const YT& y, const TapeT& tape,
                    WorkspaceT& workspace) const {
     const auto out = detail::checked_matrix<storage, typename TypesT::memory>("moe::Layer::forward, y", y,
-                                                                              context.num_tokens, hidden());
+                                                                              context.num_tokens, hidden(), in.x);
     sizes().expect_mine("parameters", p.made_for);
     const RowSource<storage, compute> source{
         .data = in.x.data(), .stride = std::int64_t(in.x.stride(0)), .index = plan.tokens.data()};

@@ -78,7 +78,7 @@ class Linear : public Block<Linear<BiasT, PrecisionT, EngineT>> {
     detail::expect_at_most("moe::Linear::backward", "tokens (max_tokens of the workspace)", workspace.max_tokens,
                            tokens);
     const auto d_out = detail::checked_matrix<const storage, memory>("moe::Linear::backward, dy", dy, tokens, out_);
-    const auto d_in = detail::checked_matrix<storage, memory>("moe::Linear::backward, dx", dx, tokens, in_);
+    const auto d_in = detail::checked_matrix<storage, memory>("moe::Linear::backward, dx", dx, tokens, in_, d_out);
     const auto delta = source(d_out);
     Map::backward_parameters(exec, workspace.engine, g, tokens, delta, source(tape.x), workspace.column_sum,
                              options.accumulate);
@@ -126,8 +126,8 @@ class Linear : public Block<Linear<BiasT, PrecisionT, EngineT>> {
   void run(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, const WorkspaceT& workspace) const {
     sizes().expect_mine("parameters", detail::made_for(p.weight));
     sizes().expect_mine("workspace", workspace.made_for);
-    const auto rows =
-        detail::checked_matrix<storage, typename ExecT::memory_space>("moe::Linear::forward, y", y, x.extent(0), out_);
+    const auto rows = detail::checked_matrix<storage, typename ExecT::memory_space>("moe::Linear::forward, y", y,
+                                                                                    x.extent(0), out_, x);
     Map::forward(exec, workspace.engine, p, int(x.extent(0)), source(x),
                  detail::OutputRows<storage>{rows.data(), std::int64_t(rows.stride(0)), out_});
   }

@@ -66,6 +66,7 @@ class Residual : public Block<Residual<BlockT>> {
 
   template <class ExecT, class ParametersT, class XT, class YT, class... KeptT>
   void forward(const ExecT& exec, const ParametersT& p, const XT& x, const YT& y, KeptT&... tape_and_workspace) const {
+    detail::expect_apart("moe::Residual::forward, y", detail::as_inputs(x).x, y);
     inner_.forward(exec, p, x, y, tape_and_workspace...);
     detail::add_matrix(exec, detail::as_inputs(x).x, y);
   }
@@ -73,6 +74,7 @@ class Residual : public Block<Residual<BlockT>> {
   template <class ExecT, class ParametersT, class TapeT, class DyT, class DxT, class GradientsT, class WorkspaceT>
   void backward(const ExecT& exec, const ParametersT& p, const TapeT& tape, const DyT& dy, const DxT& dx,
                 const GradientsT& g, WorkspaceT& workspace, const Backward& options = {}) const {
+    detail::expect_apart("moe::Residual::backward, dx", dy, dx);
     inner_.backward(exec, p, tape, dy, dx, g, workspace, options);
     detail::add_matrix(exec, dy, dx);
   }

@@ -157,7 +157,8 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
                            tokens);
     const auto d_out =
         detail::checked_matrix<const storage, memory>("moe::RmsNorm::backward, dy", dy, tokens, hidden());
-    const auto d_in = detail::checked_matrix<storage, memory>("moe::RmsNorm::backward, dx", dx, tokens, hidden());
+    const auto d_in =
+        detail::checked_matrix<storage, memory>("moe::RmsNorm::backward, dx", dx, tokens, hidden(), d_out);
     using In = Matrix<const storage, memory>;
     using Scales = Vector<compute, memory>;
     detail::launch(exec, label, tokens,
@@ -207,7 +208,7 @@ class RmsNorm : public Block<RmsNorm<HiddenV, PrecisionT>> {
     using memory = typename ExecT::memory_space;
     sizes().expect_mine("parameters", detail::made_for(p.weight));
     const auto out =
-        detail::checked_matrix<storage, memory>("moe::RmsNorm::forward, y", y, x.extent(0), std::size_t(hidden()));
+        detail::checked_matrix<storage, memory>("moe::RmsNorm::forward, y", y, x.extent(0), std::size_t(hidden()), x);
     detail::launch(exec, label, std::int64_t(x.extent(0)),
                    detail::NormaliseRow<compute, XT, Matrix<storage, memory>, ScalesT>{
                        x, out, scales, p.weight.storage.data(), compute(epsilon_)});

@@ -184,6 +184,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
   void forward(const ExecT& exec, const Parameters<ExecT>& p, const XT& x, const YT& y, WorkspaceT& workspace) const {
     sizes().expect_mine("workspace", workspace.made_for);
     const auto in = inputs_of<ExecT>(x, workspace.max_tokens);
+    detail::expect_apart("moe::Shared::forward, y", in.x, y);  // the block's y would be the shared expert's x
     inner_.forward(exec, p.inner, in, y, workspace.inner);
     add_shared(exec, p, in.x, y, NoTape{}, workspace.gates, workspace);
   }
@@ -193,6 +194,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     sizes().expect_mine("workspace", workspace.made_for);
     sizes().expect_mine("tape", tape.made_for);
     const auto in = inputs_of<ExecT>(x, std::min(tape.max_tokens, workspace.max_tokens));
+    detail::expect_apart("moe::Shared::forward, y", in.x, y);
     tape.x = in.x;
     inner_.forward(exec, p.inner, in, y, tape.inner, workspace.inner);
     add_shared(exec, p, in.x, y, tape.shared, tape.gates, workspace);
@@ -215,7 +217,7 @@ class Shared : public Block<Shared<BlockT, ExpertT, GateT, EngineT>> {
     detail::expect_at_most("moe::Shared::backward", "tokens (max_tokens of the workspace)", workspace.max_tokens,
                            tokens);
     const auto d_out = detail::checked_matrix<const storage, memory>("moe::Shared::backward, dy", dy, tokens, hidden());
-    const auto d_in = detail::checked_matrix<storage, memory>("moe::Shared::backward, dx", dx, tokens, hidden());
+    const auto d_in = detail::checked_matrix<storage, memory>("moe::Shared::backward, dx", dx, tokens, hidden(), d_out);
     inner_.backward(exec, p.inner, tape.inner, d_out, d_in, g.inner, workspace.inner, options);
 
     const Context<TypesOf<ExecT>> context{exec, shape_, workspace.engine, tokens};

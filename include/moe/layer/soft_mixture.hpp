@@ -214,7 +214,8 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
                            tokens);
     const ConstRows d_out =
         detail::checked_matrix<const storage, memory>("moe::SoftMixture::backward, dy", dy, tokens, hidden());
-    const Rows d_in = detail::checked_matrix<storage, memory>("moe::SoftMixture::backward, dx", dx, tokens, hidden());
+    const Rows d_in =
+        detail::checked_matrix<storage, memory>("moe::SoftMixture::backward, dx", dx, tokens, hidden(), d_out);
     const Mixture<ExecT>& mixture = tape.mixture;
     const auto& weights = workspace.weights;
     const detail::SlotMap map = this->map(tokens);
@@ -382,7 +383,7 @@ class SoftMixture : public Block<SoftMixture<ShapeT, ExpertT, PrecisionT, Engine
     run_sizes().expect_mine("workspace", workspace.made_for);
     const int tokens = int(in.x.extent(0));
     const Rows out =
-        detail::checked_matrix<storage, memory>("moe::SoftMixture::forward, y", y, tokens, std::size_t(hidden()));
+        detail::checked_matrix<storage, memory>("moe::SoftMixture::forward, y", y, tokens, std::size_t(hidden()), in.x);
     const detail::SlotMap map = this->map(tokens);
     mixture.real.note(exec, "moe::SoftMixture::forward", in);
 

@@ -147,7 +147,8 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
                            tokens);
     const ConstRows d_out =
         detail::checked_matrix<const storage, memory>("moe::TokenSkip::backward, dy", dy, tokens, hidden());
-    const Rows d_in = detail::checked_matrix<storage, memory>("moe::TokenSkip::backward, dx", dx, tokens, hidden());
+    const Rows d_in =
+        detail::checked_matrix<storage, memory>("moe::TokenSkip::backward, dx", dx, tokens, hidden(), d_out);
     const Rows d_results = detail::first_rows(workspace.chosen.rows, rows);
     const Rows d_rows = detail::first_rows(workspace.chosen.results, rows);
     compute* const d_logits = workspace.d_logits.data();
@@ -279,7 +280,7 @@ class TokenSkip : public Block<TokenSkip<BlockT, GateT>> {
     using Rows = Matrix<storage, memory>;
     sizes().expect_mine("parameters", detail::made_for(p.weight));
     const int tokens = int(in.x.extent(0));
-    const Rows out = detail::checked_matrix<storage, memory>("moe::TokenSkip::forward, y", y, tokens, hidden());
+    const Rows out = detail::checked_matrix<storage, memory>("moe::TokenSkip::forward, y", y, tokens, hidden(), in.x);
     const detail::SkipMap map = this->map(tokens);
     const int rows = map.rows();
     chosen.real.note(exec, "moe::TokenSkip::forward", in);

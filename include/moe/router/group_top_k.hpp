@@ -71,7 +71,7 @@ struct GroupTopK {
     const char* const where = "moe::GroupTopK";
     detail::expect_at_least(where, "groups", 1, groups);
     if (GroupsV == dynamic) detail::expect_at_most(where, "groups", most_groups, groups);
-    detail::expect(shape.experts % groups == 0, where, "the number of experts must be a multiple of groups");
+    detail::expect_multiple(where, "experts", groups, shape.experts, " (groups)");
     detail::expect_at_least(where, "top_groups", 1, top_groups);
     detail::expect_at_most(where, "top_groups", groups, top_groups, " (the number of groups)");
     detail::expect_at_least(where, "k", 1, k);
