@@ -83,19 +83,19 @@ TEST_CASE("made for: linear maps and norms", "[layer][made_for]") {
   const test::Exec exec;
   const moe::RmsNorm norm(hidden), wide(64);
   const auto p = norm.parameters(exec), q = wide.parameters(exec), g = wide.gradients(exec);
-  const auto x = test::rows<float>(tokens, hidden);
+  const auto x = test::rows<float>(tokens, hidden), y = test::rows<float>(tokens, hidden);
   auto workspace = norm.workspace(exec, tokens), other_workspace = wide.workspace(exec, tokens);
   auto tape = norm.tape(exec, tokens), other_tape = wide.tape(exec, tokens);
   const auto of_another = MessageMatches(ContainsSubstring("another block's, of (hidden, 1) = (64, 1)"));
-  CHECK_THROWS_MATCHES(norm.forward(exec, q, x, x, workspace), moe::Error, of_another);
-  CHECK_THROWS_MATCHES(norm.forward(exec, p, x, x, other_workspace), moe::Error, of_another);
-  CHECK_THROWS_MATCHES(norm.forward(exec, p, x, x, other_tape, workspace), moe::Error, of_another);
-  norm.forward(exec, p, x, x, tape, workspace);
-  CHECK_THROWS_MATCHES(norm.backward(exec, q, tape, x, x, {}, workspace), moe::Error, of_another);
-  CHECK_THROWS_MATCHES(norm.backward(exec, p, other_tape, x, x, {}, workspace), moe::Error, of_another);
-  CHECK_THROWS_MATCHES(norm.backward(exec, p, tape, x, x, {}, other_workspace), moe::Error, of_another);
-  CHECK_THROWS_MATCHES(norm.backward(exec, p, tape, x, x, g, workspace), moe::Error, of_another);
-  CHECK_NOTHROW(norm.backward(exec, p, tape, x, x, {}, workspace));
+  CHECK_THROWS_MATCHES(norm.forward(exec, q, x, y, workspace), moe::Error, of_another);
+  CHECK_THROWS_MATCHES(norm.forward(exec, p, x, y, other_workspace), moe::Error, of_another);
+  CHECK_THROWS_MATCHES(norm.forward(exec, p, x, y, other_tape, workspace), moe::Error, of_another);
+  norm.forward(exec, p, x, y, tape, workspace);
+  CHECK_THROWS_MATCHES(norm.backward(exec, q, tape, y, x, {}, workspace), moe::Error, of_another);
+  CHECK_THROWS_MATCHES(norm.backward(exec, p, other_tape, y, x, {}, workspace), moe::Error, of_another);
+  CHECK_THROWS_MATCHES(norm.backward(exec, p, tape, y, x, {}, other_workspace), moe::Error, of_another);
+  CHECK_THROWS_MATCHES(norm.backward(exec, p, tape, y, x, g, workspace), moe::Error, of_another);
+  CHECK_NOTHROW(norm.backward(exec, p, tape, y, x, {}, workspace));
 }
 TEST_CASE("made for: shared experts", "[layer][made_for]") {
   const auto block = [](int intermediate) {
@@ -120,13 +120,13 @@ TEST_CASE("made for: skips of other capacities share the parameters", "[layer][m
 TEST_CASE("made for: the sentence names the sizes", "[layer][made_for]") {
   const test::Exec exec;
   const auto layer = layer_of(small);
-  const auto x = test::rows<float>(tokens, hidden);
+  const auto x = test::rows<float>(tokens, hidden), y = test::rows<float>(tokens, hidden);
   auto workspace = layer.workspace(exec, tokens);
   CHECK_THROWS_MATCHES(
-      layer.forward(exec, layer_of(large).parameters(exec), x, x, workspace), moe::Error,
+      layer.forward(exec, layer_of(large).parameters(exec), x, y, workspace), moe::Error,
       Message("moe::Layer: the parameters are another block's, of (experts, hidden, intermediate) = (64, 4, 100); this "
               "one is of (experts, hidden, intermediate) = (3, 4, 5)"));
-  CHECK_THROWS_MATCHES(layer.forward(exec, {}, x, x, workspace), moe::Error,
+  CHECK_THROWS_MATCHES(layer.forward(exec, {}, x, y, workspace), moe::Error,
                        Message("moe::Layer: the parameters are nobody's; make one by the block's member function of "
                                "that name"));
   auto tape = layer_of(small, 1).tape(exec, tokens);
